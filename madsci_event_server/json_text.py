@@ -1,0 +1,173 @@
+"""JSON in and out, exactly: what is parsed comes back equal, and what JSON or we cannot hold is refused in words.
+
+Parsing is stricter than Python's (RFC 8259 says names SHOULD be unique; here they must be) and, like MADSci's, takes
+the NaN and Infinity that Python clients send. `tidy` then turns those into the strings JSON can carry.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+import orjson
+
+from madsci_event_server.errors import InvalidInput
+
+MAX_NESTING = 64
+MAX_INTEGER_DIGITS = 4300
+"""What Python itself converts by default; longer ones are a known way to keep a server busy."""
+
+_INT64 = 2**63
+_LONG_INTEGER = re.compile(rb"\d{19}")
+
+
+def parse_json(body: bytes | str, field: str = "body") -> Any:
+    """The value of one JSON text. Raises InvalidInput that names `field` and says where the text is wrong."""
+    try:
+        text = body if isinstance(body, str) else body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(field, f"is not UTF-8 text (byte {error.start}); send JSON as UTF-8") from None
+    try:
+        return _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        if not text.strip():
+            raise InvalidInput(field, "is empty; send JSON") from None
+        raise InvalidInput(
+            field, f"is not JSON: {error.msg}, at line {error.lineno} column {error.colno}", value=text
+        ) from None
+    except RecursionError:
+        raise InvalidInput(field, _too_deep()) from None
+    except ValueError as error:  # int() of too many digits
+        if "digits" not in str(error):
+            raise
+        raise InvalidInput(
+            field, f"holds an integer of more than {MAX_INTEGER_DIGITS} digits; send it as a string"
+        ) from None
+
+
+def parse_stored(body: bytes) -> Any:
+    """The value of bytes that `encode_json` wrote: unchecked, and several times faster than `parse_json`."""
+    # orjson reads integers beyond 64 bits as doubles; those take the slow way.
+    return json.loads(body) if _LONG_INTEGER.search(body) else orjson.loads(body)
+
+
+def encode_json(value: object) -> bytes:
+    """Compact UTF-8 JSON of a tidy value; integers of any size are kept exactly."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits, which orjson refuses
+        return _encoder.encode(value).encode()
+
+
+def tidy(value: Any, field: str, depth: int = 0) -> Any:
+    """`value` as every answer carries it: NaN and infinities as strings, lone surrogates as U+FFFD.
+
+    Takes JSON values only. Returns the same object where nothing had to change. Raises InvalidInput for nesting
+    beyond 64 and for two names that become one.
+    """
+    kind = type(value)
+    if kind is str:
+        return value if value.isascii() else _whole_characters(value)
+    if kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else _non_finite(value)
+    if depth >= MAX_NESTING:
+        raise InvalidInput(field, _too_deep())
+    if kind is dict:
+        return _tidy_object(value, field, depth + 1)
+    if kind is list:
+        return _tidy_array(value, field, depth + 1)
+    raise InvalidInput(field, f"holds a {kind.__name__}, which is not JSON", value=value)
+
+
+def queryable(value: Any) -> Any:
+    """The one form of a tidy value that filters see, the same for every store.
+
+    Integers beyond 64 bits become doubles (beyond a double's range: the strings for infinities), NUL becomes U+2400.
+    Returns the same object where nothing had to change.
+    """
+    kind = type(value)
+    if kind is str:
+        return value.replace("\0", "␀") if "\0" in value else value
+    if kind is int:
+        return value if -_INT64 <= value < _INT64 else _as_double(value)
+    if kind is dict:
+        changed = {queryable(name): queryable(item) for name, item in value.items()}
+        return changed if _differs(changed, value) else value
+    if kind is list:
+        items = [queryable(item) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
+
+
+def _differs(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    return any(new.get(name, _ABSENT) is not item for name, item in old.items())
+
+
+def _tidy_object(value: dict[str, Any], field: str, depth: int) -> dict[str, Any]:
+    clean: dict[str, Any] = {}
+    same = True
+    for name, item in value.items():
+        clean_name = name if name.isascii() else _whole_characters(name)
+        clean_item = tidy(item, field, depth)
+        if clean_item is not item or clean_name is not name:
+            same = False
+            if clean_name in clean:
+                raise InvalidInput(field, f"has two names that both read {shown(clean_name)}; rename one")
+        clean[clean_name] = clean_item
+    if len(clean) != len(value):
+        raise InvalidInput(field, "has two names that are the same once lone surrogates are replaced; rename one")
+    return value if same else clean
+
+
+def _tidy_array(value: list[Any], field: str, depth: int) -> list[Any]:
+    items = [tidy(item, field, depth) for item in value]
+    return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+
+
+def _whole_characters(text: str) -> str:
+    """`text` without lone surrogates, which UTF-8 cannot carry; the same object when it has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+    return text
+
+
+def _non_finite(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _as_double(value: int) -> float | str:
+    try:
+        return float(value)
+    except OverflowError:
+        return "Infinity" if value > 0 else "-Infinity"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidInput(_first_repeated(pairs), "is there twice in one JSON object; send it once")
+    return found
+
+
+def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise AssertionError("called for pairs without a repeated name")
+
+
+def _too_deep() -> str:
+    return f"is nested more than {MAX_NESTING} levels deep; flatten it, or send the inner part as a string"
+
+
+_ABSENT = object()
+_decoder = json.JSONDecoder(object_pairs_hook=_object)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,217 @@
+"""EventStore: what every store promises. The stores are held to it by one suite, `tests/contract/`.
+
+- **Acknowledged is durable.** When `append` returns, its events survive the process and the machine's power.
+- **An id is stored once.** Two appends of one id, from whatever server, store one event; each is told what became of it.
+- **Received order.** Every stored event has `seq`, its place in received order; no two share one, and they become
+  visible in seq order: who has read up to n will never see a new event at or below n. A raised event gets a new seq.
+- **Time order.** Ties of event time are broken by `first_seq`, the seq it was first stored with, which never changes,
+  so that a page never skips or repeats, whatever is appended, raised or archived meanwhile.
+- **One meaning.** `find`, `facets` and `histogram` are about exactly the events for which `query.matches(event)` holds.
+- **Nothing is plausible.** A store that is away, full or read-only raises StoreUnavailable; a query that takes longer
+  than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, Self, runtime_checkable
+
+from madsci_event_server.event import Event, EventLogLevel
+from madsci_event_server.json_text import parse_stored
+from madsci_event_server.query import EventQuery, NameDirectory
+
+DEFAULT_QUERY_SECONDS = 10.0
+"""How long one query may take before QueryTimedOut."""
+
+MAX_FACET_VALUES = 1000
+MAX_NAMES = 10_000
+"""How many names `names` answers, the most lately seen."""
+
+
+class Outcome(StrEnum):
+    """What became of an appended event."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    """Sent before; the first is kept."""
+    RAISED = "raised"
+    """Sent before with a lower level or without the alert flag: the stored one was raised and got a new seq."""
+    CONFLICT = "conflict"
+    """Another event has this id; that one is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event as it stands in the store."""
+
+    seq: int
+    """Its place in received order; greater after a raise."""
+    first_seq: int
+    """The seq it was first stored with: breaks ties of event time, and never changes."""
+    time_us: int
+    """Event time, microseconds since 1970 UTC."""
+    event_type: str
+    """As sent, so that a route can tell whether MADSci's clients know it without parsing the body."""
+    body: bytes
+    """The event's JSON exactly as `Event.encode` gives it: what answers and streams write."""
+
+    @property
+    def event(self) -> Event:
+        """The event, parsed anew at each call."""
+        return Event.stored(parse_stored(self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of one event of an append."""
+
+    outcome: Outcome
+    stored: StoredEvent
+    """As it now stands; of a duplicate or conflict, the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events in the query's order, at most its limit."""
+
+    events: Sequence[StoredEvent]
+    next: str | None
+    """The cursor of the following page; None when nothing more matches now."""
+
+
+@dataclass(frozen=True, slots=True)
+class FacetCount:
+    """A value and how many matching events have it. Levels are lower-case names; an absent value is not counted."""
+
+    value: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Per field the most frequent values, largest count first, then by value."""
+
+    facets: Mapping[str, Sequence[FacetCount]]
+    total: int
+    """How many events match."""
+    truncated: Sequence[str]
+    """Fields that have more values than were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Counts by level of the matching events in [start, start + interval)."""
+
+    start: datetime
+    counts: Mapping[EventLogLevel, int]
+    """Levels that occur; empty in a quiet bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenName:
+    """A human name, the id it was seen beside, and when last (event time of the latest such event)."""
+
+    field: str
+    id: str
+    name: str
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What `/health` and `status` say of a store. No address with a secret in it."""
+
+    kind: str
+    """`memory`, `sqlite` or `mongodb`."""
+    location: str
+    """Path, or address without credentials."""
+    events: int
+    archived: int
+    last_seq: int
+    size_bytes: int | None
+    """On disk, where known."""
+    details: Mapping[str, Any]
+    """More in the store's own terms: versions, journal mode, replica set members ..."""
+
+
+@runtime_checkable
+class EventStore(Protocol):
+    """Opened and closed as an async context manager; safe to use from many tasks of one event loop."""
+
+    async def __aenter__(self) -> Self:
+        """Opens. Raises StoreUnusable (not ours, newer, in use) or StoreUnavailable (away: may come back)."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Finishes what was begun, then closes; later calls raise StoreUnavailable."""
+
+    @property
+    def store_id(self) -> str:
+        """Which store this is, 1-32 of [0-9a-z]: made with the store, kept for its life; part of every cursor."""
+
+    @property
+    def names_directory(self) -> NameDirectory:
+        """Names to ids as far as appended here, in memory; for `EventQuery.resolved`."""
+
+    async def append(self, events: Sequence[Event]) -> list[Appended]:
+        """Stores all or none, durably, in this order; the answers are in this order too.
+
+        Events carry their `received_at` already. The same id twice in one call is as if sent in two.
+        """
+
+    async def get(self, event_id: str) -> StoredEvent:
+        """The event of this id, archived or not. Raises NotFound."""
+
+    async def ids_like(self, text: str, limit: int) -> list[str]:
+        """Up to `limit` ids that begin or end with `text`, any letter case."""
+
+    async def find(self, query: EventQuery) -> Page:
+        """The page of matching events after the query's cursor. Raises CursorExpired, InvalidQuery, QueryTimedOut."""
+
+    async def facets(self, query: EventQuery, fields: Collection[str], limit: int) -> Facets:
+        """Counts by value for each of FACET_FIELDS asked for. Raises InvalidQuery for another field."""
+
+    async def histogram(self, query: EventQuery, interval_seconds: int) -> list[Bucket]:
+        """Buckets aligned to multiples of the interval since 1970, zero-filled from the first to the last.
+
+        They cover the query's time range where it has both ends, else the range of what matches. Raises InvalidQuery
+        where that would be more than 1,000, saying which interval would do.
+        """
+
+    async def names(self) -> list[SeenName]:
+        """The names seen beside ids, latest first, at most MAX_NAMES."""
+
+    async def archive(
+        self, *, ids: Collection[str] | None = None, before: datetime | None = None, at: datetime
+    ) -> int:
+        """Marks as archived at `at` the events with these ids, or all before a time; returns how many were not yet."""
+
+    async def purge(self, archived_before: datetime, *, dry_run: bool = False) -> int:
+        """Deletes for good the events archived before this; returns how many (`dry_run`: would be)."""
+
+    async def head(self) -> str:
+        """The received-order cursor after the last event: what follows it is new."""
+
+    async def status(self) -> StoreStatus:
+        """Counts and condition; raises StoreUnavailable when the store could not take an event now."""
+
+
+FACET_FIELDS = (
+    "log_level",
+    "kind",
+    "event_type",
+    "name",
+    "alert",
+    "user_id",
+    "experiment_id",
+    "campaign_id",
+    "project_id",
+    "node_id",
+    "workcell_id",
+    "lab_id",
+    "step_id",
+    "workflow_id",
+    "manager_id",
+    "action_id",
+)
+"""What can be counted by value: also any `source.KEY`."""
