@@ -71,7 +71,8 @@ def parse_search(text: str) -> Search:
     """`tip pickup -retry liq*` as a Search. Raises InvalidQuery for a term without letters or digits."""
     if len(text) > _MAX_SEARCH_CHARACTERS:
         raise InvalidQuery("search", f"at most {_MAX_SEARCH_CHARACTERS} characters, got {len(text)}", value=text)
-    wanted, excluded = [], []
+    wanted: list[Phrase] = []
+    excluded: list[Phrase] = []
     for term in text.split():
         phrase = _phrase(term.removeprefix("-"))
         (excluded if term.startswith("-") else wanted).append(phrase)

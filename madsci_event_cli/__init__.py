@@ -1,0 +1,25 @@
+"""What a lab's own code imports: `from madsci_event_cli import Event, EventLogLevel, EventType`.
+
+Each name is loaded when it is first asked for, so that `madsci-events --help` does not pay for the event model.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Event", "EventLogLevel", "EventType"]
+
+_HOMES = {
+    "Event": "madsci_event_server.event",
+    "EventLogLevel": "madsci_event_server.event",
+    "EventType": "madsci_event_server.event",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

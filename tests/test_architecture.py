@@ -1,0 +1,79 @@
+"""Who may import whom: what the layers of pyproject.toml cannot say without naming modules that need not exist."""
+
+from itertools import permutations
+
+import grimp
+import pytest
+
+PACKAGES = ("madsci_event_server", "madsci_event_cli")
+
+SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings"}
+"""The server's modules that the command line may import."""
+
+LEAVES = ("event", "query", "selector", "words", "errors", "settings")
+STORES = ("memory", "sqlite", "mongo")
+HEAVY = ("fastapi", "starlette", "uvicorn", "httpx", "pymongo", "typer", "rich", "textual")
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph(*PACKAGES, include_external_packages=True)
+
+
+def reaches(graph: grimp.ImportGraph, importer: str, imported: str) -> tuple[str, ...] | None:
+    """The chain of imports from one package to the other, None when there is none or one of them does not exist."""
+    if {importer, imported} <= graph.modules:
+        return graph.find_shortest_chain(importer, imported, as_packages=True)
+    return None
+
+
+def direct_imports(graph: grimp.ImportGraph) -> set[tuple[str, str]]:
+    return {
+        (importer, imported)
+        for importer in graph.modules
+        for imported in graph.find_modules_directly_imported_by(importer)
+    }
+
+
+def test_the_command_line_imports_only_the_contract_from_the_server(graph: grimp.ImportGraph) -> None:
+    """`serve` may also build the app: it is the server."""
+    allowed = {f"madsci_event_server.{module}" for module in SHARED_WITH_THE_CLI}
+    across = {
+        (importer, imported)
+        for importer, imported in direct_imports(graph)
+        if importer.startswith("madsci_event_cli") and imported.startswith("madsci_event_server")
+    }
+
+    assert {
+        (importer, imported)
+        for importer, imported in across - {("madsci_event_cli.commands.serve", "madsci_event_server.app")}
+        if imported not in allowed
+    } == set()
+
+
+def test_only_open_store_names_a_store(graph: grimp.ImportGraph) -> None:
+    stores = tuple(f"madsci_event_server.storage.{store}" for store in STORES)
+    outside = {
+        (importer, imported)
+        for importer, imported in direct_imports(graph)
+        if imported.startswith(stores) and not importer.startswith("madsci_event_server.storage")
+    }
+
+    assert outside == set()
+
+
+@pytest.mark.parametrize(("store", "sibling"), list(permutations(STORES, 2)))
+def test_stores_never_import_each_other(graph: grimp.ImportGraph, store: str, sibling: str) -> None:
+    assert reaches(graph, f"madsci_event_server.storage.{store}", f"madsci_event_server.storage.{sibling}") is None
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_the_contract_is_light(graph: grimp.ImportGraph, leaf: str, heavy: str) -> None:
+    assert reaches(graph, f"madsci_event_server.{leaf}", heavy) is None
+
+
+@pytest.mark.parametrize("face", ["typer", "rich", "textual"])
+@pytest.mark.parametrize("module", ["reader", "client", "spool"])
+def test_what_a_lab_imports_has_no_face(graph: grimp.ImportGraph, module: str, face: str) -> None:
+    assert reaches(graph, f"madsci_event_cli.{module}", face) is None
