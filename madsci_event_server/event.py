@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import IntEnum, StrEnum
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import to_jsonable_python
@@ -117,6 +117,7 @@ SOURCE_ID_FIELDS: Final = (
     "workflow_id",
     "manager_id",
 )
+_SOURCE_ID_FIELDS: Final = frozenset(SOURCE_ID_FIELDS)
 ID_FIELDS: Final = (*SOURCE_ID_FIELDS, "action_id")
 """Every id an event can be found by: MADSci's ten of `source`, and `action_id`, which it puts in `event_data`."""
 
@@ -257,6 +258,12 @@ class OwnershipInfo(BaseModel):
     def _check(cls, value: object) -> object:
         return value if isinstance(value, cls) else _parse_source(value)
 
+    @classmethod
+    def stored(cls, document: dict[str, Any]) -> Self:
+        """The object of a parsed answer or stored row, unchecked: for what `wire` once gave."""
+        fields = {name: document.get(name) for name in SOURCE_ID_FIELDS}
+        return _constructed(cls, fields, {k: v for k, v in document.items() if k not in _SOURCE_ID_FIELDS})
+
     def wire(self) -> dict[str, Any]:
         """The object as it is sent and answered: ids that are absent are left out."""
         found = {name: value for name in SOURCE_ID_FIELDS if (value := getattr(self, name)) is not None}
@@ -319,14 +326,18 @@ class Event(BaseModel):
     @classmethod
     def stored(cls, document: dict[str, Any]) -> Self:
         """The event of a parsed answer or stored row, unchecked: for what `encode` once wrote."""
-        fields = dict(document)
-        fields.pop("_id", None)
+        fields = {name: document[name] for name in _EVENT_FIELDS if name in document}
         fields["log_level"] = EventLogLevel(fields["log_level"])
-        fields["source"] = OwnershipInfo.model_construct(**fields["source"])
+        fields["source"] = OwnershipInfo.stored(fields["source"])
         for name in ("event_timestamp", "received_at", "archived_at"):
             if fields.get(name) is not None:
                 fields[name] = datetime.fromisoformat(fields[name])
-        return cls.model_construct(**fields)
+        return _constructed(cls, fields, {k: v for k, v in document.items() if k not in _EVENT_FIELDS and k != "_id"})
+
+    def changed(self, **update: Any) -> Self:
+        """A copy with these fields replaced, unchecked."""
+        fields = {name: self.__dict__[name] for name in _EVENT_FIELDS}
+        return _constructed(type(self), fields | update, dict(self.__pydantic_extra__ or {}))
 
     def wire(self) -> dict[str, Any]:
         """The event as every answer carries it: the id under both keys, `archived` and `archived_at` last."""
@@ -450,6 +461,20 @@ class Event(BaseModel):
         return canonical_id(value) if isinstance(value, str) else encode_json(value).decode()
 
 
+_EVENT_FIELDS: Final = tuple(Event.model_fields)
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def _constructed(cls: type[_M], fields: dict[str, Any], extra: dict[str, Any]) -> _M:
+    """An instance without validation. Not `model_construct`: an extra field may be called `cls` or `_fields_set`."""
+    instance = cls.__new__(cls)
+    object.__setattr__(instance, "__dict__", fields)
+    object.__setattr__(instance, "__pydantic_fields_set__", set(fields))
+    object.__setattr__(instance, "__pydantic_extra__", extra)
+    object.__setattr__(instance, "__pydantic_private__", None)
+    return instance
+
+
 Sameness = Literal["duplicate", "raised", "conflict"]
 
 
@@ -470,11 +495,8 @@ def compare_again(stored: Event, again: Event) -> Sameness:
 
 def raised(stored: Event, again: Event) -> Event:
     """The stored event with the higher of both levels and either's alert flag; nothing else changes."""
-    return stored.model_copy(
-        update={
-            "log_level": max(stored.log_level, again.log_level),
-            "alert": stored.alert or again.alert,
-        }
+    return stored.changed(
+        log_level=max(stored.log_level, again.log_level), alert=stored.alert or again.alert
     )
 
 
@@ -562,9 +584,6 @@ def _parse_source(value: object) -> dict[str, Any]:
         else:
             found[_tidy_name(name)] = _tidy(item, f"source.{name}")
     return found
-
-
-_SOURCE_ID_FIELDS: Final = frozenset(SOURCE_ID_FIELDS)
 
 
 def _not_a_ulid(value: object) -> str:

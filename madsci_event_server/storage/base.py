@@ -82,7 +82,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class FacetCount:
-    """A value and how many matching events have it. Levels are lower-case names; an absent value is not counted."""
+    """A value and how many matching events have it. Levels are names (`ERROR`), alert is `true` or `false`; an absent value is not counted."""
 
     value: str
     count: int

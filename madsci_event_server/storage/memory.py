@@ -149,7 +149,7 @@ class MemoryStore:
             and (before is None or row.event.event_timestamp < before)
         ]
         for row in rows:
-            row.put(row.event.model_copy(update={"archived": True, "archived_at": at}), row.seq)
+            row.put(row.event.changed(archived=True, archived_at=at), row.seq)
         return len(rows)
 
     async def purge(self, archived_before: datetime, *, dry_run: bool = False) -> int:
@@ -233,7 +233,7 @@ def _facet_value(field: str) -> Callable[[Event], str | None]:
     if field not in FACET_FIELDS:
         raise InvalidQuery("field", f"{field!r} cannot be counted by; use {', '.join(FACET_FIELDS)} or source.KEY")
     if field == "log_level":
-        return lambda event: event.log_level.name.lower()
+        return lambda event: event.log_level.name
     if field == "alert":
         return lambda event: "true" if event.alert else "false"
     if field in ("kind", "event_type", "name"):
