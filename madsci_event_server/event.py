@@ -7,7 +7,7 @@ derived here and nowhere else, and is never written into what was sent.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import IntEnum, StrEnum
 from functools import cached_property, lru_cache
@@ -495,9 +495,7 @@ def compare_again(stored: Event, again: Event) -> Sameness:
 
 def raised(stored: Event, again: Event) -> Event:
     """The stored event with the higher of both levels and either's alert flag; nothing else changes."""
-    return stored.changed(
-        log_level=max(stored.log_level, again.log_level), alert=stored.alert or again.alert
-    )
+    return stored.changed(log_level=max(stored.log_level, again.log_level), alert=stored.alert or again.alert)
 
 
 def _sent_content(event: Event) -> bytes:
@@ -512,9 +510,7 @@ def encode_sorted(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _parse_event(
-    document: Mapping[str, Any], zone: tzinfo | None, *, keep_server_fields: bool
-) -> dict[str, Any]:
+def _parse_event(document: Mapping[str, Any], zone: tzinfo | None, *, keep_server_fields: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in document.items():
         if name in _PARSERS:
@@ -554,11 +550,8 @@ def _parse_id(value: object, _: tzinfo | None = None, field: str = "event_id") -
 def _parse_alert(value: object, _: tzinfo | None) -> bool:
     if isinstance(value, bool):
         return value
-    text = str(value).lower() if isinstance(value, (int, float, str)) else ""
-    if text in _TRUE or value == 1:
-        return True
-    if text in _FALSE or (value == 0 and not isinstance(value, str)):
-        return False
+    if value in (0, 1) or (isinstance(value, str) and value.lower() in _TRUE | _FALSE):
+        return value == 1 or str(value).lower() in _TRUE
     raise InvalidEvent("alert", f"{shown(value)} is neither true nor false", value=value)
 
 
@@ -609,7 +602,7 @@ def _tidy_name(name: object) -> str:
     return str(tidy(name, "field name"))
 
 
-_PARSERS: Final = {
+_PARSERS: Final[dict[str, Callable[[Any, tzinfo | None], Any]]] = {
     "event_id": _parse_id,
     "event_type": lambda value, zone: parse_event_type(value),
     "log_level": lambda value, zone: parse_level(value),
@@ -657,7 +650,7 @@ def _type_or(inner: str, outer: str) -> str:
 
 def _unquoted(text: str) -> str:
     """`text`, or the string it is the JSON of: MADSci's `log("...")` sends JSON inside the string."""
-    if len(text) >= 2 and text[0] == text[-1] == '"':  # noqa: PLR2004
+    if len(text) >= 2 and text[0] == text[-1] == '"':
         try:
             inner = json.loads(text)
         except ValueError:
@@ -700,5 +693,12 @@ def _collect_strings(value: Any, into: list[str]) -> None:
 def _json_kind(value: object) -> str:
     if value is None:
         return "null"
-    names = {str: "text", list: "an array", bool: "true or false", int: "a number", float: "a number", dict: "an object"}
+    names = {
+        str: "text",
+        list: "an array",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        dict: "an object",
+    }
     return names.get(type(value), type(value).__name__)

@@ -109,12 +109,12 @@ def _tidy_object(value: dict[str, Any], field: str, depth: int) -> dict[str, Any
     clean: dict[str, Any] = {}
     same = True
     for name, item in value.items():
+        if type(name) is not str:
+            raise InvalidInput(field, f"holds the name {name!r}, which is not JSON", value=name)
         clean_name = name if name.isascii() else _whole_characters(name)
         clean_item = tidy(item, field, depth)
         if clean_item is not item or clean_name is not name:
             same = False
-            if clean_name in clean:
-                raise InvalidInput(field, f"has two names that both read {shown(clean_name)}; rename one")
         clean[clean_name] = clean_item
     if len(clean) != len(value):
         raise InvalidInput(field, "has two names that are the same once lone surrogates are replaced; rename one")

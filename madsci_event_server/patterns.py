@@ -9,7 +9,9 @@ from madsci_event_server.errors import InvalidQuery, shown
 MAX_REGEX_CHARACTERS: Final = 1000
 
 
-def compile_regex(pattern: str, field: str, *, ignore_case: bool = False, dot_all: bool = False, lines: bool = False) -> Any:
+def compile_regex(
+    pattern: str, field: str, *, ignore_case: bool = False, dot_all: bool = False, lines: bool = False
+) -> Any:
     """An RE2 pattern. Raises InvalidQuery with RE2's own reason."""
     import re2  # heavy, and few queries have one
 

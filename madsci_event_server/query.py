@@ -12,12 +12,29 @@ from datetime import datetime, tzinfo
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
-from pydantic import model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from madsci_event_server.errors import CursorExpired, InvalidEvent, InvalidInput, InvalidQuery, shown
-from madsci_event_server.event import ID_FIELDS, Event, EventLogLevel, canonical_id, format_time, parse_level
-from madsci_event_server.event import parse_event_type, parse_time, time_to_us
+from madsci_event_server.event import (
+    ID_FIELDS,
+    Event,
+    EventLogLevel,
+    canonical_id,
+    format_time,
+    parse_event_type,
+    parse_level,
+    parse_time,
+    time_to_us,
+)
 from madsci_event_server.patterns import compile_regex, glob_matches
 from madsci_event_server.selector import Selector
 from madsci_event_server.words import Search, parse_search
@@ -80,7 +97,7 @@ class Cursor(NamedTuple):
             raise CursorExpired("after: this cursor is of another store; start again without it")
         if found["order"] != cursor_letter(order):
             raise InvalidQuery("after", f"this cursor was made for another order than {order!r}", value=text)
-        return cls(store_id, found["order"], int(found["position"]), int(found["time"]))  # type: ignore[arg-type]
+        return cls(store_id, found["order"], int(found["position"]), int(found["time"]))
 
 
 _CURSOR = re.compile(r"(?P<order>[rta])\.(?P<store>[0-9a-z]{1,32})\.(?P<position>\d{1,19})\.(?P<time>-?\d{1,19})")
@@ -154,7 +171,7 @@ class EventQuery(BaseModel):
     def parse(cls, document: object, zone: tzinfo | None = None) -> Self:
         """The query a JSON document means. Raises InvalidQuery."""
         if not isinstance(document, Mapping):
-            raise InvalidQuery("body", "must be a JSON object of filters, such as {\"level\": \"error\"}")
+            raise InvalidQuery("body", 'must be a JSON object of filters, such as {"level": "error"}')
         try:
             query = cls.model_validate(document, context={"zone": zone})
         except ValidationError as error:
@@ -206,7 +223,7 @@ class EventQuery(BaseModel):
     def _parse_minimum(cls, value: object) -> object:
         if isinstance(value, int) and not isinstance(value, bool):
             return max(-1, min(value, 2**31))
-        if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 10:  # noqa: PLR2004
+        if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 10:
             return int(value)
         return None if value is None else int(_query_level(value, "level"))
 
@@ -343,7 +360,9 @@ class EventQuery(BaseModel):
 
     def _matches_terms(self, field: str, terms: Terms, event: Event) -> bool:
         if field == "node":
-            return _any_or_none(terms, lambda text: event.name == text or event.ids.get("node_id") in self.node_ids(text))
+            return _any_or_none(
+                terms, lambda text: event.name == text or event.ids.get("node_id") in self.node_ids(text)
+            )
         value = _term_value(field, event)
         if field in ("kind", "event_type"):
             return _any_or_none(terms, lambda text: value is not None and glob_matches(text, value))
@@ -438,4 +457,6 @@ def _as_invalid_query(error: ValidationError) -> InvalidInput:
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return InvalidQuery(field, _unknown_parameter(field, ("source",)), value=first["input"])
-    return InvalidQuery(field, f"{shown(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}", value=first["input"])
+    return InvalidQuery(
+        field, f"{shown(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}", value=first["input"]
+    )

@@ -80,7 +80,7 @@ _FLAGS: Final = {"db_url": "db"}
 
 
 def lab_directory(here: Path, home: Path | None = None) -> Path:
-    """The nearest of `here` and its parents, below home, that holds `.madsci/`, `managers/` or `*.lab.yaml`; else `here`."""
+    """The nearest of `here` and its parents, below home, with `.madsci/`, `managers/` or `*.lab.yaml`; else `here`."""
     home = home or Path.home()
     for candidate in (here, *here.parents):
         if candidate == home:

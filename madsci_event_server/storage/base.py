@@ -1,7 +1,7 @@
 """EventStore: what every store promises. The stores are held to it by one suite, `tests/contract/`.
 
 - **Acknowledged is durable.** When `append` returns, its events survive the process and the machine's power.
-- **An id is stored once.** Two appends of one id, from whatever server, store one event; each is told what became of it.
+- **An id is stored once.** Two appends of one id, from whatever server, store one event; each is told what it became.
 - **Received order.** Every stored event has `seq`, its place in received order; no two share one, and they become
   visible in seq order: who has read up to n will never see a new event at or below n. A raised event gets a new seq.
 - **Time order.** Ties of event time are broken by `first_seq`, the seq it was first stored with, which never changes,
@@ -82,7 +82,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class FacetCount:
-    """A value and how many matching events have it. Levels are names (`ERROR`), alert is `true` or `false`; an absent value is not counted."""
+    """A value and how many matching events have it; an absent value is not counted.
+
+    Levels are names (`ERROR`), `alert` is `true` or `false`.
+    """
 
     value: str
     count: int
@@ -181,9 +184,7 @@ class EventStore(Protocol):
     async def names(self) -> list[SeenName]:
         """The names seen beside ids, latest first, at most MAX_NAMES."""
 
-    async def archive(
-        self, *, ids: Collection[str] | None = None, before: datetime | None = None, at: datetime
-    ) -> int:
+    async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None, at: datetime) -> int:
         """Marks as archived at `at` the events with these ids, or all before a time; returns how many were not yet."""
 
     async def purge(self, archived_before: datetime, *, dry_run: bool = False) -> int:

@@ -135,9 +135,7 @@ class MemoryStore:
         self._check_open()
         return self._names.latest(MAX_NAMES)
 
-    async def archive(
-        self, *, ids: Collection[str] | None = None, before: datetime | None = None, at: datetime
-    ) -> int:
+    async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None, at: datetime) -> int:
         """Marks events as archived; returns how many were not yet."""
         self._check_open()
         wanted = None if ids is None else set(ids)
@@ -237,5 +235,5 @@ def _facet_value(field: str) -> Callable[[Event], str | None]:
     if field == "alert":
         return lambda event: "true" if event.alert else "false"
     if field in ("kind", "event_type", "name"):
-        return lambda event: getattr(event, field)  # type: ignore[no-any-return]  # each is str | None
+        return lambda event: getattr(event, field)
     return lambda event: event.ids.get(field)
