@@ -4,7 +4,10 @@ Each name is loaded when it is first asked for, so that `madsci-events --help` d
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from madsci_event_server.event import Event, EventLogLevel, EventType
 
 __all__ = ["Event", "EventLogLevel", "EventType"]
 

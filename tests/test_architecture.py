@@ -5,12 +5,14 @@ from itertools import permutations
 import grimp
 import pytest
 
+import madsci_event_cli
+
 PACKAGES = ("madsci_event_server", "madsci_event_cli")
 
 SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings"}
 """The server's modules that the command line may import."""
 
-LEAVES = ("event", "query", "selector", "words", "errors", "settings")
+LEAVES = ("event", "query", "selector", "words", "json_text", "patterns", "errors", "settings")
 STORES = ("memory", "sqlite", "mongo")
 HEAVY = ("fastapi", "starlette", "uvicorn", "httpx", "pymongo", "typer", "rich", "textual")
 
@@ -44,6 +46,7 @@ def test_the_command_line_imports_only_the_contract_from_the_server(graph: grimp
         if importer.startswith("madsci_event_cli") and imported.startswith("madsci_event_server")
     }
 
+    assert across, "the command line shares the event with the server"
     assert {
         (importer, imported)
         for importer, imported in across - {("madsci_event_cli.commands.serve", "madsci_event_server.app")}
@@ -77,3 +80,12 @@ def test_the_contract_is_light(graph: grimp.ImportGraph, leaf: str, heavy: str) 
 @pytest.mark.parametrize("module", ["reader", "client", "spool"])
 def test_what_a_lab_imports_has_no_face(graph: grimp.ImportGraph, module: str, face: str) -> None:
     assert reaches(graph, f"madsci_event_cli.{module}", face) is None
+
+
+def test_the_lazy_names_of_the_command_line_package_are_there() -> None:
+    """The package says `__all__`; each is found, and nothing else."""
+    assert {name: getattr(madsci_event_cli, name).__name__ for name in madsci_event_cli.__all__} == {
+        name: name for name in madsci_event_cli.__all__
+    }
+    with pytest.raises(AttributeError, match="no attribute 'Evnt'"):
+        _ = madsci_event_cli.Evnt

@@ -1,0 +1,23 @@
+"""The environment tests run in: nothing of the developer's machine reaches them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+DEVELOPERS: Mapping[str, str] = dict(os.environ)
+"""The environment as it was at the start: for `pip`, which needs the developer's proxies and package indexes."""
+
+_OURS = ("EVENT_", "MADSCI_", "XDG_")
+_OTHERS = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "LINES", "PAGER", "LESS"}
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+
+
+def clean(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """No setting of ours or of a terminal, no proxy before local servers, and a home of one's own."""
+    for name in list(os.environ):
+        if name.startswith(_OURS) or name in _OTHERS or name.lower() in _PROXIES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
