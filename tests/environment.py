@@ -4,10 +4,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 DEVELOPERS: Mapping[str, str] = dict(os.environ)
 """The environment as it was at the start: for `pip`, which needs the developer's proxies and package indexes."""
+
+CACHE: Path = platformdirs.user_cache_path("madsci-events-tests")
+"""What is slow to build and the same next time survives the session, in the developer's own cache."""
 
 _OURS = ("EVENT_", "MADSCI_", "XDG_")
 _OTHERS = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "LINES", "PAGER", "LESS"}

@@ -43,6 +43,15 @@ class Output:
         with self._changed:
             return "".join(self.lines)
 
+    def line(self, number: int, *, seconds: float = WAIT_SECONDS) -> str:
+        """The line of that number, written already or still to come. Raises ProcessEnded, TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.lines) > number or self.ended, seconds):
+                raise TimeoutError(f"no line {number} in {seconds:g} s, only\n{''.join(self.lines)}")
+            if len(self.lines) <= number:
+                raise ProcessEnded(f"ended without a line {number}\n{''.join(self.lines)}")
+            return self.lines[number]
+
     def _read(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
