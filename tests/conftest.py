@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from blockbuster import blockbuster_ctx
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests import environment
@@ -60,3 +61,13 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 def mongodb_url(mongod: Mongod) -> str:
     """Where MongoDB is, with a database nobody else uses."""
     return mongod.new_database()
+
+
+@pytest.fixture
+def no_blocking() -> Iterator[None]:
+    """A blocking call of the server's code on the event loop is an error, not a pause for everybody.
+
+    For tests that run the server's coroutines in their own process.
+    """
+    with blockbuster_ctx("madsci_event_server"):
+        yield

@@ -1,5 +1,7 @@
 """Who may import whom: what the layers of pyproject.toml cannot say without naming modules that need not exist."""
 
+import subprocess
+import sys
 from itertools import permutations
 
 import grimp
@@ -89,3 +91,21 @@ def test_the_lazy_names_of_the_command_line_package_are_there() -> None:
     }
     with pytest.raises(AttributeError, match="no attribute 'Evnt'"):
         _ = madsci_event_cli.Evnt
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("madsci_event_cli", {*HEAVY, "pydantic", "madsci_event_server"}),
+        ("madsci_event_server.event", {*HEAVY, "re2"}),
+        ("madsci_event_server.query", {*HEAVY, "re2"}),
+        ("madsci_event_server.settings", {*HEAVY, "re2", "madsci_event_server.query"}),
+        ("madsci_event_server.storage", {*HEAVY, "sqlite3"}),
+    ],
+)
+def test_importing_a_module_does_not_load(module: str, unwanted: set[str]) -> None:
+    """In a process of its own: an import put off into a function is only put off if nothing else makes it."""
+    program = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+
+    assert unwanted & set(loaded) == set()
