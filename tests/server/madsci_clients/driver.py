@@ -39,6 +39,8 @@ class Driver:
     def __init__(self) -> None:
         self.client: Any = None
         self.events: dict[str, Any] = {}
+        self.loop = asyncio.Runner()
+        """One for all calls: the client keeps its asynchronous connections."""
 
     def obey(self, order: dict[str, Any]) -> Any:
         if "client" in order:
@@ -69,7 +71,7 @@ class Driver:
             self.client = self.client.bind(**kwargs)
             return None
         called = getattr(self.client, method)(*map(self.meant, args), **kwargs)
-        return asyncio.run(called) if inspect.iscoroutine(called) else called
+        return self.loop.run(called) if inspect.iscoroutine(called) else called
 
     def meant(self, argument: Any) -> Any:
         if isinstance(argument, dict) and "$event" in argument:

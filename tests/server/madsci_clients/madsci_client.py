@@ -76,7 +76,7 @@ class MadsciClient:
     def _order(self, **order: Any) -> Any:
         self._process.send_line(json.dumps(order))
         answer = self._next_answer()
-        assert answer["lost"] == [], f"MADSci's client lost an event in {order}"
+        assert answer["lost"] == [], f"MADSci's client lost an event in {order}: {answer['lost']}"
         if "error" in answer:
             raise MadsciError(answer["error"], answer["status"], answer["text"])
         return answer["answer"]
