@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-Test: TypeAlias = Callable[[Any], bool]
+Predicate: TypeAlias = Callable[[Any], bool]
 
 
 class _Missing:
@@ -30,7 +30,7 @@ _INT32: Final = 2**31
 _INT64: Final = 2**63
 
 
-def along(path: Sequence[str], test: Test, *, into_arrays: bool) -> Test:
+def along(path: Sequence[str], test: Predicate, *, into_arrays: bool) -> Predicate:
     """A test of the document at whose `path` any value passes `test`.
 
     Arrays on the way are searched element by element, and by position where the path has a number. An array at the
@@ -43,7 +43,7 @@ def along(path: Sequence[str], test: Test, *, into_arrays: bool) -> Test:
     return reach
 
 
-def _any_element_or_whole(test: Test) -> Test:
+def _any_element_or_whole(test: Predicate) -> Predicate:
     def passes(value: Any) -> bool:
         if value.__class__ is list:
             return any(map(test, value)) or test(value)
@@ -52,7 +52,7 @@ def _any_element_or_whole(test: Test) -> Test:
     return passes
 
 
-def _step(name: str, onward: Test, onward_at_position: Test) -> tuple[Test, Test]:
+def _step(name: str, onward: Predicate, onward_at_position: Predicate) -> tuple[Predicate, Predicate]:
     """Two tests of what lies before `name`: of any value, and of an array's element addressed by its position."""
     index = int(name) if _POSITION.fullmatch(name) else None
 
@@ -88,13 +88,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def equal(one: Any, other: Any) -> bool:
-    """MongoDB's equality: 1 is 1.0 and not true; objects have the same names in the same order."""
-    return _compare(one, other) == 0
-
-
-def equals(operand: Any) -> Test:
-    """`$eq`: null also stands for a missing value."""
+def equals(operand: Any) -> Predicate:
+    """`$eq`: 1 is 1.0 but not true, objects have the same names in the same order, null is also a missing value."""
     if operand is None:
         return lambda value: value is None or value is MISSING
     if operand.__class__ is bool:
@@ -106,7 +101,7 @@ def equals(operand: Any) -> Test:
     return lambda value: value.__class__ is operand.__class__ and _compare(value, operand) == 0
 
 
-def among(operands: Iterable[Any]) -> Test:
+def among(operands: Iterable[Any]) -> Predicate:
     """`$in`: equal to any of the operands; hashing makes ten thousand ids as quick as one."""
     operands = tuple(operands)
     numbers = frozenset(operand for operand in operands if is_number(operand))
@@ -123,7 +118,7 @@ def among(operands: Iterable[Any]) -> Test:
     return passes
 
 
-def compares(operator: str, operand: Any) -> Test:
+def compares(operator: str, operand: Any) -> Predicate:
     """`$gt`, `$gte`, `$lt`, `$lte`: only values of the operand's own type compare at all."""
     accepts = _ORDERINGS[operator]
     if operand is None:
@@ -136,7 +131,7 @@ def compares(operator: str, operand: Any) -> Test:
     return lambda value: value.__class__ is operand.__class__ and accepts(_compare(value, operand))
 
 
-def _compares_text(operator: str, operand: str) -> Test:
+def _compares_text(operator: str, operand: str) -> Predicate:
     if operator == "$gt":
         return lambda value: value.__class__ is str and value > operand
     if operator == "$gte":
@@ -146,7 +141,7 @@ def _compares_text(operator: str, operand: str) -> Test:
     return lambda value: value.__class__ is str and value <= operand
 
 
-def _compares_number(operator: str, operand: float) -> Test:
+def _compares_number(operator: str, operand: float) -> Predicate:
     if operator == "$gt":
         return lambda value: is_number(value) and value > operand
     if operator == "$gte":
@@ -164,9 +159,9 @@ _ORDERINGS: Final[dict[str, Callable[[int], bool]]] = {
 }
 
 
-def has_type(codes: Iterable[str]) -> Test:
+def has_type(names: Iterable[str]) -> Predicate:
     """`$type`, by name: `number` is any of `int` (32 bits), `long` (64) and `double`."""
-    wanted = frozenset(codes)
+    wanted = frozenset(names)
     if "number" in wanted:
         wanted |= {"int", "long", "double"}
     return lambda value: value is not MISSING and type_name(value) in wanted
@@ -189,7 +184,7 @@ _TYPE_NAMES: Final = {
 }
 
 
-def leaves_remainder(divisor: int, remainder: int) -> Test:
+def leaves_remainder(divisor: int, remainder: int) -> Predicate:
     """`$mod`: a double is cut toward zero first, and the remainder has the sign of the value, as in C."""
 
     def passes(value: Any) -> bool:
@@ -204,7 +199,7 @@ def leaves_remainder(divisor: int, remainder: int) -> Test:
     return passes
 
 
-def has_size(size: int) -> Test:
+def has_size(size: int) -> Predicate:
     """`$size`: an array of exactly so many elements."""
     return lambda value: value.__class__ is list and len(value) == size
 
@@ -212,7 +207,8 @@ def has_size(size: int) -> Test:
 def as_object(value: Any) -> Mapping[str, Any] | None:
     """What a query inside `$elemMatch` sees of an element: an object, or an array as one with the names 0, 1, 2 ..."""
     if value.__class__ is dict:
-        return value  # type: ignore[no-any-return]
+        found: Mapping[str, Any] = value
+        return found
     if value.__class__ is list:
         return {str(position): element for position, element in enumerate(value)}
     return None
@@ -248,7 +244,7 @@ def _compare_objects(one: dict[str, Any], other: dict[str, Any]) -> int:
 
 
 def _sign(one: Any, other: Any) -> int:
-    return (one > other) - (one < other)
+    return int(one > other) - int(one < other)
 
 
 _NULL: Final = 0
