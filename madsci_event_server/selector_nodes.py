@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from madsci_event_server.patterns import compile_regex
+
 Operator: TypeAlias = Literal[
     "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$all",
     "$exists", "$type", "$size", "$mod", "$regex", "$elemMatch",
@@ -15,6 +17,13 @@ class Regex:
 
     pattern: str
     options: str = ""
+
+    def compile(self, field: str) -> Any:
+        """Something with RE2's `search`. Raises InvalidQuery, naming `field`, for what is not RE2 or too long."""
+        options = self.options
+        return compile_regex(
+            self.pattern, field, ignore_case="i" in options, dot_all="s" in options, lines="m" in options
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ PACKAGES = ("madsci_event_server", "madsci_event_cli")
 SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings"}
 """The server's modules that the command line may import."""
 
-LEAVES = ("event", "query", "selector", "words", "json_text", "patterns", "errors", "settings")
+LEAVES = ("event", "query", "selector", "mongo_values", "words", "json_text", "patterns", "errors", "settings")
 STORES = ("memory", "sqlite", "mongo")
 HEAVY = ("fastapi", "starlette", "uvicorn", "httpx", "pymongo", "typer", "rich", "textual")
 
