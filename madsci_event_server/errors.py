@@ -8,10 +8,12 @@ MadsciEventsError
 |   |-- InvalidSettings      an environment variable, flag or definition that cannot be used
 |   `-- TooLarge             a body over the limit (413)
 |-- NotFound                 there is no such event, alert ... (404)
+|-- Ambiguous                part of an id that fits several (409)
 |-- CursorExpired            a cursor from another store, or of rows that are gone (410)
 |-- NotOffered               a MADSci route this server answers in words only (501)
 |-- Overloaded               too much is waiting already; try again after a moment (503)
 |-- QueryTimedOut            the query ran past its time limit; narrow it (503)
+|-- CannotServe              the address cannot be listened on: in use, not ours, or its certificate is no good
 |-- StoreError               the database cannot do it now
 |   |-- StoreUnavailable     away, locked, read-only, full: comes back by itself, retry (503)
 |   `-- StoreUnusable        will not come back by itself: not a database, a newer version, in use by another server
@@ -68,6 +70,10 @@ class NotFound(MadsciEventsError):
     """The thing asked for by its id does not exist."""
 
 
+class Ambiguous(MadsciEventsError):
+    """Part of an id fits several events; the text names some."""
+
+
 class CursorExpired(MadsciEventsError):
     """The cursor belongs to another store, or to a place that no longer exists: start afresh without it."""
 
@@ -86,6 +92,10 @@ class Overloaded(MadsciEventsError):
 
 class QueryTimedOut(MadsciEventsError):
     """The query ran past its time limit; no partial answer is given."""
+
+
+class CannotServe(MadsciEventsError):
+    """The server cannot listen where it was told to; the text names the address and the way out."""
 
 
 class StoreError(MadsciEventsError):

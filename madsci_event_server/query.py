@@ -447,7 +447,8 @@ def _parameter_text(value: object) -> str:
 def _unknown_parameter(name: str, others: Collection[str]) -> str:
     if name == "selector":
         return "is not a parameter here; send the whole selector as the JSON body of POST /events/query"
-    near = difflib.get_close_matches(name, [*_PARAMETERS, *others], n=1)
+    # As long as a name can be: comparing takes time quadratic in what a stranger sent.
+    near = difflib.get_close_matches(name[:64], [*_PARAMETERS, *others], n=1)
     hint = f"did you mean {near[0]}?" if near else "see /docs for those there are"
     return f"is not a parameter of this route; {hint}"
 

@@ -14,12 +14,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from madsci_event_server.errors import InvalidEvent, InvalidSettings, shown
-from madsci_event_server.event import EventLogLevel, parse_level
+from madsci_event_server.event import EventLogLevel, new_event_id, parse_level
 
 DEFAULT_DATABASE: Final = "sqlite:///.madsci/events/events.db"
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8001
 DEFAULT_MAX_EVENT_BYTES: Final = 1024 * 1024
+
+REDACTED: Final = "***REDACTED***"
+"""What stands where a secret would, as MADSci's managers write it."""
 
 _LAB_MARKS: Final = (".madsci", "managers")
 _READ: Final = (
@@ -41,6 +44,8 @@ class Settings(BaseModel):
 
     name: str = "Event Manager"
     description: str | None = None
+    manager_id: str = Field(default_factory=new_event_id)
+    """A ULID, as MADSci's managers have; made at each start where no definition says it."""
     host: str = DEFAULT_HOST
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     """0 picks a free one."""
@@ -59,6 +64,14 @@ class Settings(BaseModel):
     def zone(self) -> tzinfo | None:
         """The zone of timestamps without one; None stands for this machine's, with its daylight saving."""
         return None if self.timezone is None else ZoneInfo(self.timezone)
+
+    def shown(self) -> dict[str, Any]:
+        """The settings as anyone may see them: JSON, without a secret."""
+        found = self.model_dump(mode="json", exclude={"origins", "db_url"})
+        return found | {
+            "alert_level": self.alert_level.name,
+            "db_url": without_credentials(self.db_url.get_secret_value()),
+        }
 
     @classmethod
     def read(

@@ -40,7 +40,7 @@ def direct_imports(graph: grimp.ImportGraph) -> set[tuple[str, str]]:
 
 
 def test_the_command_line_imports_only_the_contract_from_the_server(graph: grimp.ImportGraph) -> None:
-    """`serve` may also build the app: it is the server."""
+    """`serve` may also run the app: it is the server."""
     allowed = {f"madsci_event_server.{module}" for module in SHARED_WITH_THE_CLI}
     across = {
         (importer, imported)
@@ -51,7 +51,7 @@ def test_the_command_line_imports_only_the_contract_from_the_server(graph: grimp
     assert across, "the command line shares the event with the server"
     assert {
         (importer, imported)
-        for importer, imported in across - {("madsci_event_cli.commands.serve", "madsci_event_server.app")}
+        for importer, imported in across - {("madsci_event_cli.commands.serve", "madsci_event_server.serving")}
         if imported not in allowed
     } == set()
 

@@ -1,0 +1,73 @@
+"""Hiding events and deleting them for good, in MADSci's shapes. Listing what is archived is in `reading`."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from madsci_event_server.api.answers import json_answer
+from madsci_event_server.api.bodies import read_json
+from madsci_event_server.api.context import context_of
+from madsci_event_server.api.parameters import flag, only, whole_number
+from madsci_event_server.errors import InvalidInput, shown
+from madsci_event_server.event import MAX_ID_CHARACTERS, parse_time
+
+DEFAULT_OLDER_THAN_DAYS: Final = 365
+MAX_DAYS: Final = 36_500
+_FIELDS: Final = ("event_ids", "before_date", "batch_size")
+
+router = APIRouter()
+
+
+@router.post("/events/archive")
+async def archive_events(request: Request) -> Response:
+    """Archives the events with these ids, or all before a time. Ids win where both are given."""
+    only(request)
+    context = context_of(request)
+    asked = _fields(await read_json(request))
+    ids = _ids(asked.get("event_ids"))
+    before = None if ids or asked.get("before_date") is None else _time(asked["before_date"], request)
+    if not ids and before is None:
+        raise InvalidInput("event_ids", "or before_date must say what to archive; nothing was")
+    count = await context.store.archive(ids=ids or None, before=before, at=context.clock())
+    return json_answer({"archived_count": count, "message": f"{count} events are archived now"})
+
+
+@router.delete("/events/archived")
+async def purge_archived(request: Request) -> Response:
+    """Deletes for good what was archived more than so many days ago; `dry_run` only counts."""
+    only(request, "older_than_days", "dry_run")
+    context = context_of(request)
+    days = whole_number(
+        request, "older_than_days", DEFAULT_OLDER_THAN_DAYS, most=MAX_DAYS, else_use="0 is all that is archived"
+    )
+    dry_run = flag(request, "dry_run", default=False)
+    count = await context.store.purge(context.clock() - timedelta(days=days), dry_run=dry_run)
+    done = "would be deleted" if dry_run else "are deleted for good"
+    return json_answer({"deleted_count": count, "message": f"{count} events archived over {days} days ago {done}"})
+
+
+def _fields(document: object) -> Mapping[str, Any]:
+    if not isinstance(document, dict):
+        raise InvalidInput("body", 'must be a JSON object such as {"event_ids": ["01J..."]}', value=document)
+    for name in document:
+        if name not in _FIELDS:
+            raise InvalidInput(name, f"is not a field here; use {' or '.join(_FIELDS[:2])}", value=document[name])
+    return document
+
+
+def _ids(value: object) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise InvalidInput("event_ids", "must be an array of ids", value=value)
+    for index, item in enumerate(value):
+        if not (isinstance(item, str) and 0 < len(item) <= MAX_ID_CHARACTERS):
+            raise InvalidInput(f"event_ids.{index}", f"{shown(item)} is not an id; ids are text", value=item)
+    return value
+
+
+def _time(value: object, request: Request) -> datetime:
+    return parse_time(value, context_of(request).zone, "before_date")

@@ -1,0 +1,188 @@
+"""Splitting a streamed body into its items, in bounded memory, without parsing them: an array's, or one a line.
+
+An item that is no JSON does not spoil the next: lines end at line ends, and items of an array where brackets balance.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
+
+from madsci_event_server.errors import InvalidInput, TooLarge
+
+_STRING_INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_TOKEN = re.compile(rb'"%s"|["\[\]{},]' % _STRING_INSIDE, re.DOTALL)
+_STRING_REST = re.compile(_STRING_INSIDE, re.DOTALL)
+_SPACE: Final = b" \t\r\n"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+class Item(NamedTuple):
+    """One item's JSON, or why it cannot be one."""
+
+    place: int
+    body: bytes
+    problem: InvalidInput | None = None
+
+
+class Splitter(Protocol):
+    """Takes a body chunk by chunk."""
+
+    def feed(self, chunk: bytes) -> Iterator[Item]:
+        """The items that this chunk completes."""
+
+    def finish(self) -> Iterator[Item]:
+        """What is left when the body ends: a last item, or one that says how the body is not whole."""
+
+
+class BatchSplitter:
+    """A JSON array where the first character is `[`, else one JSON text a line."""
+
+    def __init__(self, max_item_bytes: int) -> None:
+        self._max_item_bytes = max_item_bytes
+        self._splitter: Splitter | None = None
+        self._begin = b""
+
+    def feed(self, chunk: bytes) -> Iterator[Item]:
+        """The items that this chunk completes."""
+        if self._splitter is None:
+            chunk = (self._begin + chunk).removeprefix(_BYTE_ORDER_MARK).lstrip(_SPACE)
+            self._begin = chunk
+            if not chunk or _BYTE_ORDER_MARK.startswith(chunk):
+                return
+            kind = ArraySplitter if chunk.startswith(b"[") else LineSplitter
+            self._splitter = kind(self._max_item_bytes)
+        yield from self._splitter.feed(chunk)
+
+    def finish(self) -> Iterator[Item]:
+        """A last item, or one that says how the body is not whole."""
+        if self._splitter is None:
+            yield Item(0, b"", InvalidInput("body", "is empty; send a JSON array of events, or one event a line"))
+        else:
+            yield from self._splitter.finish()
+
+
+class LineSplitter:
+    """Newline-delimited JSON; blank lines are no items."""
+
+    def __init__(self, max_item_bytes: int) -> None:
+        self._max = max_item_bytes
+        self._rest = bytearray()
+        self._size = 0
+        self._index = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Item]:
+        """The lines that this chunk completes."""
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            self._add(chunk[start:end])
+            yield from self._take()
+            start = end + 1
+        self._add(chunk[start:])
+
+    def finish(self) -> Iterator[Item]:
+        """A last line without its line end."""
+        yield from self._take()
+
+    def _add(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size <= self._max:
+            self._rest += part
+
+    def _take(self) -> Iterator[Item]:
+        body, size = bytes(self._rest).strip(_SPACE), self._size
+        self._rest.clear()
+        self._size = 0
+        if size > self._max:
+            yield Item(self._index, b"", _too_large(self._max))
+        elif body:
+            yield Item(self._index, body)
+        else:
+            return
+        self._index += 1
+
+
+class ArraySplitter:
+    """The items of one JSON array, by its commas at depth one."""
+
+    def __init__(self, max_item_bytes: int) -> None:
+        self._max = max_item_bytes
+        self._item = bytearray()
+        self._size = 0
+        self._index = 0
+        self._depth = 0
+        self._in_string = self._escaped = False
+        self._ended = self._after_comma = False
+
+    def feed(self, chunk: bytes) -> Iterator[Item]:
+        """The items that this chunk completes."""
+        start = self._string_end(chunk, 1 if self._escaped else 0) if self._in_string else 0
+        self._add(chunk[:start])
+        for token in () if self._in_string else _TOKEN.finditer(chunk, start):
+            if self._ended:
+                break
+            mark = chunk[token.start()]
+            if mark == _QUOTE:
+                if token.end() - token.start() == 1:
+                    self._string_end(chunk, token.end())
+                    break
+            elif mark in _OPENING:
+                self._depth += 1
+                if self._depth == 1:
+                    start = token.end()
+            elif mark in _CLOSING and self._depth > 1:
+                self._depth -= 1
+            elif self._depth == 1:
+                self._add(chunk[start : token.start()])
+                start = token.end()
+                yield from self._take(last=mark != _COMMA)
+        self._add(chunk[start:])
+
+    def finish(self) -> Iterator[Item]:
+        """One item when the array was not closed, or was followed by something."""
+        if not self._ended:
+            problem = InvalidInput("body", "ends before the array's closing ]; send the rest again, from this item on")
+            yield Item(self._index, b"", problem)
+        elif self._size:
+            problem = InvalidInput("body", "goes on after the array's closing ]; send one array")
+            yield Item(self._index, b"", problem)
+
+    def _add(self, part: bytes) -> None:
+        if not self._size:
+            part = part.lstrip(_SPACE)
+        self._size += len(part)
+        if self._size <= self._max:
+            self._item += part
+
+    def _take(self, *, last: bool) -> Iterator[Item]:
+        body, size = bytes(self._item).rstrip(_SPACE), self._size
+        self._item.clear()
+        self._size = 0
+        self._ended = last
+        if size > self._max:
+            yield Item(self._index, b"", _too_large(self._max))
+        elif body:
+            yield Item(self._index, body)
+        elif not last or self._after_comma:
+            yield Item(self._index, b"", InvalidInput("body", "has a comma without an event; remove it"))
+        else:
+            return  # an empty array
+        self._after_comma = not last
+        self._index += 1
+
+    def _string_end(self, chunk: bytes, at: int) -> int:
+        """Where the string that `at` is inside of has ended; the chunk's end if it goes on in the next."""
+        inside = _STRING_REST.match(chunk, at)
+        end = len(chunk) if inside is None else inside.end()
+        # What ends it before the chunk does is its quote, or a backslash that is the chunk's last byte.
+        self._in_string = end == len(chunk) or chunk[end] != _QUOTE
+        self._escaped = self._in_string and end < len(chunk)
+        return len(chunk) if self._in_string else end + 1
+
+
+_QUOTE, _COMMA = b'",'
+_OPENING: Final = frozenset(b"[{")
+_CLOSING: Final = frozenset(b"]}")
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge("event", f"is larger than {limit} bytes; send less, or raise EVENT_MAX_EVENT_BYTES")

@@ -1,0 +1,45 @@
+"""What the routes work with, handed to them by the composition root."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import cast
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from madsci_event_server.ingest import Ingest
+from madsci_event_server.settings import Settings
+from madsci_event_server.storage.base import EventStore
+
+
+@dataclass
+class Context:
+    """One server's parts."""
+
+    settings: Settings
+    store: EventStore
+    ingest: Ingest
+    clock: Callable[[], datetime]
+    zone: tzinfo | None
+    """Of timestamps without one."""
+    started: float = field(default_factory=time.monotonic)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server begins to stop: answers that never end by themselves must end now."""
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Since this server was made."""
+        return time.monotonic() - self.started
+
+
+def context_of(request: Request) -> Context:
+    """The parts of the server that answers this request."""
+    return scope_context(request.scope)
+
+
+def scope_context(scope: Scope) -> Context:
+    """The same, from an ASGI scope."""
+    return cast("Context", scope["app"].state.context)

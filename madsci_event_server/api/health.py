@@ -1,0 +1,66 @@
+"""Whether an event sent now would be stored, and how things stand."""
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from madsci_event_server.api.answers import JSON
+from madsci_event_server.api.context import Context, context_of
+from madsci_event_server.api.parameters import only
+from madsci_event_server.errors import StoreError
+from madsci_event_server.json_text import encode_json
+from madsci_event_server.storage.base import StoreStatus
+
+VERSION: Final = version("madsci-events")
+_NO_TRACING: Final = {"otel_enabled": None, "otel_exporter_type": None, "otel_endpoint": None}
+"""MADSci's clients look for these; there is no tracing here."""
+
+router = APIRouter()
+
+
+@router.get("/health")
+async def health(request: Request) -> Response:
+    """200 when events can be stored, 503 with the reasons when not."""
+    only(request)
+    context = context_of(request)
+    try:
+        status: StoreStatus | None = await context.store.status()
+        problems: list[str] = []
+    except StoreError as error:
+        status, problems = None, [str(error)]
+    document = _health(context, status, problems)
+    retry = {"Retry-After": "5"} if problems else None
+    return Response(encode_json(document), 503 if problems else 200, retry, media_type=JSON)
+
+
+def _health(context: Context, status: StoreStatus | None, problems: list[str]) -> dict[str, Any]:
+    ingest = context.ingest
+    return {
+        "healthy": not problems,
+        "description": "; ".join(problems) or "events are stored as they come",
+        "version": VERSION,
+        "db_connected": status is not None,
+        "total_events": None if status is None else status.events,
+        **_NO_TRACING,
+        "problems": problems,
+        "uptime_seconds": round(context.uptime_seconds, 3),
+        "last_seq": ingest.committed.seq if status is None else status.last_seq,
+        "received": ingest.counts(),
+        "conflicts": ingest.counts()["conflict"],
+        "waiting_events": ingest.waiting_events,
+        "lag_seconds": round(ingest.lag_seconds, 3),
+        "store": None if status is None else _store(status),
+    }
+
+
+def _store(status: StoreStatus) -> dict[str, Any]:
+    return {
+        "kind": status.kind,
+        "location": status.location,
+        "events": status.events,
+        "archived": status.archived,
+        "size_bytes": status.size_bytes,
+        "details": dict(status.details),
+    }

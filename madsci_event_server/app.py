@@ -1,0 +1,53 @@
+"""create_app: the composition root. Only here is decided which parts a server is made of."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from madsci_event_server.api import about, archive, counts, health, problems, reading, search
+from madsci_event_server.api.context import Context
+from madsci_event_server.api.door import Door
+from madsci_event_server.api.events import PostEvent, PostEvents
+from madsci_event_server.ingest import Ingest, utc_now
+from madsci_event_server.settings import Settings
+from madsci_event_server.storage import open_store
+
+_TOLD_TO_BROWSERS = ["Event-Outcome", "Link", "Retry-After", "X-Next-Cursor"]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The server as an ASGI application; its lifespan opens and closes the store.
+
+    Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
+    """
+    store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
+    context = Context(settings, store, Ingest(store), utc_now, settings.zone)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with store, context.ingest:
+            yield
+            context.stopping.set()
+
+    app = FastAPI(
+        title=settings.name,
+        version=health.VERSION,
+        lifespan=lifespan,
+        routes=[Route("/event", PostEvent(), methods=["POST"]), Route("/events", PostEvents(), methods=["POST"])],
+    )
+    app.state.context = context
+    for part in (archive, counts, search, reading, health, about):
+        app.include_router(part.router)
+    problems.install(app)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=_TOLD_TO_BROWSERS,
+    )
+    app.add_middleware(Door)
+    return app

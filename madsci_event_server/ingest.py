@@ -1,0 +1,223 @@
+"""Ingest: events in, stored once, whoever waits for commits woken.
+
+Requests that arrive while a commit is under way are committed together by the next one: a lone event waits for nobody,
+and a burst shares the cost of making it durable.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Self
+
+from madsci_event_server.errors import Overloaded, StoreError, StoreUnavailable
+from madsci_event_server.event import Event
+from madsci_event_server.storage.base import Appended, EventStore, Outcome, StoredEvent
+
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Of request bodies; parsed, an event takes several times its size."""
+MAX_WAITING_EVENTS: Final = 50_000
+MAX_COMMIT_EVENTS: Final = 2_000
+"""How many events one commit takes: more makes those who wait, wait longer, and saves nothing."""
+
+_log = logging.getLogger(__name__)
+
+CommitListener = Callable[[Sequence[StoredEvent]], None]
+
+
+class Commits:
+    """What was committed here, for those who want to know at once: every new or raised event, in received order."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        """The highest seq known to be committed; the store's last one once the server has started."""
+        self._listeners: list[CommitListener] = []
+        self._moved = asyncio.Event()
+
+    def subscribe(self, listener: CommitListener) -> Callable[[], None]:
+        """Calls `listener` with the events of each commit made here, lowest seq first; returns how to end that.
+
+        It is called on the event loop before those who sent the events are answered: it must return at once.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def wait_past(self, seq: int) -> int:
+        """The highest committed seq, as soon as it is greater than `seq`."""
+        while self.seq <= seq:
+            await self._moved.wait()
+        return self.seq
+
+    def reach(self, seq: int) -> None:
+        """Wakes who waits: the store is known to hold events up to `seq`, wherever they were committed."""
+        if seq > self.seq:
+            self.seq = seq
+            moved, self._moved = self._moved, asyncio.Event()
+            moved.set()
+
+    def publish(self, events: Sequence[StoredEvent]) -> None:
+        """Tells the listeners of one commit, then wakes who waits."""
+        for listener in tuple(self._listeners):
+            try:
+                listener(events)
+            except Exception:  # noqa: BLE001  # the events are stored: whatever a listener does, their senders must be told so
+                _log.exception("a listener to commits failed")
+        self.reach(events[-1].seq)
+
+
+class _Waiting(NamedTuple):
+    """One request's events on their way into the next commit."""
+
+    events: Sequence[Event]
+    size: int
+    since: float
+    done: asyncio.Future[list[Appended]]
+
+
+def utc_now() -> datetime:
+    """The server's clock."""
+    return datetime.now(UTC)
+
+
+class Ingest:
+    """The way into the store. `async with`: on leaving, what was accepted is committed first."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        max_waiting_events: int = MAX_WAITING_EVENTS,
+    ) -> None:
+        self.committed = Commits()
+        self.outcomes: Counter[Outcome] = Counter()
+        """What became of the events taken since the start."""
+        self._store = store
+        self._clock = clock
+        self._max_bytes, self._max_events = max_waiting_bytes, max_waiting_events
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = self._events = 0
+        self._flushing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        self.committed.reach((await self._store.status()).last_seq)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._closed = True
+        if self._flushing is not None:
+            await self._flushing
+
+    @property
+    def waiting_events(self) -> int:
+        """How many events wait for their commit, or are in the one under way."""
+        return self._events
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long the oldest event that is not committed yet has waited; 0 when none waits."""
+        return time.monotonic() - self._waiting[0].since if self._waiting else 0.0
+
+    async def accept(self, events: Sequence[Event], size: int) -> list[Appended]:
+        """Stores events durably, stamped with the time they were received; says what became of each, in their order.
+
+        `size` is what they take as JSON. Raises Overloaded when too much waits already, and the store's StoreError;
+        then none of these events is stored by this call.
+        """
+        if not events:
+            return []
+        self._check_room(len(events), size)
+        waiting = _Waiting(events, size, time.monotonic(), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._bytes += size
+        self._events += len(events)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await waiting.done
+
+    def _check_room(self, count: int, size: int) -> None:
+        if self._closed:
+            raise StoreUnavailable("the server is stopping; send it again in a moment")
+        # An idle server takes anything: the limits of one request are its own.
+        if self._events and (self._events + count > self._max_events or self._bytes + size > self._max_bytes):
+            raise Overloaded(f"{self._events} events wait to be stored already; send it again in a moment")
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                group = self._next_group()
+                await self._commit(group)
+                for waiting in group:
+                    self._waiting.popleft()
+                    self._bytes -= waiting.size
+                    self._events -= len(waiting.events)
+        finally:
+            self._flushing = None
+
+    def _next_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        count = 0
+        for waiting in self._waiting:
+            count += len(waiting.events)
+            if group and count > MAX_COMMIT_EVENTS:
+                break
+            group.append(waiting)
+        return group
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        try:
+            appended = await self._append([event for waiting in group for event in waiting.events])
+        except StoreError as error:
+            _refuse(group, error)
+        except Exception as error:  # noqa: BLE001  # whatever one request's events do to a store, the others must not pay
+            if len(group) > 1:
+                _log.exception("a commit of %d requests failed; each is now committed by itself", len(group))
+                for waiting in group:
+                    await self._commit([waiting])
+            else:
+                _refuse(group, error)
+        else:
+            self.outcomes.update(item.outcome for item in appended)
+            if news := _news(appended):
+                self.committed.publish(news)
+            _answer(group, appended)
+
+    async def _append(self, events: Sequence[Event]) -> list[Appended]:
+        now = self._clock()
+        for event in events:
+            event.received_at = now
+        return await self._store.append(events)
+
+    def counts(self) -> Mapping[str, int]:
+        """How many events met each outcome since the start."""
+        return {outcome.value: self.outcomes[outcome] for outcome in Outcome}
+
+
+def _answer(group: Iterable[_Waiting], appended: Sequence[Appended]) -> None:
+    start = 0
+    for waiting in group:
+        end = start + len(waiting.events)
+        # Who sent it may have gone; it is stored all the same.
+        if not waiting.done.done():
+            waiting.done.set_result(list(appended[start:end]))
+        start = end
+
+
+def _refuse(group: Iterable[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.done.done():
+            waiting.done.set_exception(error)
+
+
+def _news(appended: Iterable[Appended]) -> list[StoredEvent]:
+    """The events that are new or raised, as they now stand, in received order."""
+    latest = {
+        item.stored.first_seq: item.stored
+        for item in appended
+        if item.outcome is Outcome.STORED or item.outcome is Outcome.RAISED
+    }
+    return sorted(latest.values(), key=lambda stored: stored.seq)
