@@ -7,10 +7,10 @@ import pytest
 
 PACKAGES = ("madsci_event_server", "madsci_event_cli")
 
-SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings"}
+SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings", "vocabulary"}
 """The server's modules that the command line may import."""
 
-LEAVES = ("event", "query", "selector", "words", "errors", "settings")
+LEAVES = ("event", "query", "selector", "words", "errors", "settings", "vocabulary")
 STORES = ("memory", "sqlite", "mongo")
 HEAVY = ("fastapi", "starlette", "uvicorn", "httpx", "pymongo", "typer", "rich", "textual")
 
