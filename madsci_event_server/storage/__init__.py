@@ -1,14 +1,31 @@
-"""The stores, and the one place that chooses among them."""
+"""Where events are kept: `open_store` knows which store an address means; everything else knows the protocol."""
 
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
 
-from madsci_event_server.errors import InvalidSettings
+from madsci_event_server.errors import InvalidSettings, StoreUnusable, shown
 from madsci_event_server.storage.base import DEFAULT_QUERY_SECONDS, EventStore
-from madsci_event_server.storage.memory import MemoryStore
+
+_ADDRESSES: Final = "sqlite:///PATH (sqlite:////PATH is absolute), mongodb://HOST/NAME or memory:"
 
 
 def open_store(url: str, *, lab_directory: Path, query_seconds: float = DEFAULT_QUERY_SECONDS) -> EventStore:
-    """The store of this address, to be entered with `async with`. Raises InvalidSettings."""
-    if url == "memory:":
+    """The store at this address, not yet opened: `async with` opens it.
+
+    The path of `sqlite:///path` is relative to the lab directory. Raises InvalidSettings for an address that means
+    no store; its text never shows a password.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory" and rest in ("", "//"):
+        from madsci_event_server.storage.memory import MemoryStore
+
         return MemoryStore()
-    raise InvalidSettings("db_url", f"{url} is no store")
+    if scheme == "sqlite" and rest.startswith("///") and rest != "///":
+        from madsci_event_server.storage.sqlite import SQLiteStore
+
+        return SQLiteStore(lab_directory / unquote(rest.removeprefix("///")), query_seconds=query_seconds)
+    if scheme in ("mongodb", "mongodb+srv"):
+        raise StoreUnusable("there is no MongoDB store yet; use sqlite:///PATH")
+    shown_url = f"{scheme}:..." if "@" in rest else url
+    raise InvalidSettings("db_url", f"{shown(shown_url)} is no address of a store; use {_ADDRESSES}", value=url)

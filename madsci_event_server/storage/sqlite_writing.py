@@ -1,0 +1,292 @@
+"""What changes the tables: append, archive, purge. Each function is the work of one transaction."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from madsci_event_server.event import (
+    NOT_ARCHIVED_TAIL,
+    Event,
+    NamedId,
+    archived_tail,
+    compare_again,
+    raised,
+    time_to_us,
+)
+from madsci_event_server.json_text import parse_stored
+from madsci_event_server.storage.base import Appended, Outcome
+from madsci_event_server.storage.sqlite_rows import (
+    ALERT,
+    READ_COLUMNS,
+    Row,
+    Term,
+    pack_labels,
+    terms_of,
+    unpack_labels,
+    words_of,
+)
+from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
+
+STEP: Final = 1000
+"""How many events one transaction archives or purges, so that appends wait for no more."""
+
+_MAX_KNOWN_LABELS: Final = 20_000
+_IDS_AT_ONCE: Final = 500
+
+
+class NewEvent:
+    """An event to append and what is derived from it, worked out before the transaction."""
+
+    __slots__ = ("event", "named_ids", "row", "terms", "words")
+
+    def __init__(self, event: Event) -> None:
+        self.row = Row(event)
+        self.event = event
+        self.terms = terms_of(event)
+        self.words = words_of(event)
+        self.named_ids = event.named_ids
+
+
+class Labels:
+    """The dictionary of labels as the writer sees it, its most used part in memory."""
+
+    def __init__(self) -> None:
+        self._known: dict[Term, int] = {}
+
+    def forget(self) -> None:
+        """For when a transaction failed or labels were deleted: what is in memory may not be in the file."""
+        self._known.clear()
+
+    def number(self, connection: sqlite3.Connection, term: Term) -> int:
+        """The number of a label, made where there is none."""
+        if (known := self._known.get(term)) is not None:
+            return known
+        if len(self._known) >= _MAX_KNOWN_LABELS:
+            self._known.clear()
+        made = connection.execute("INSERT OR IGNORE INTO labels (field, value) VALUES (?, ?)", term)
+        number = made.lastrowid if made.rowcount == 1 else None
+        if number is None:
+            (number,) = connection.execute("SELECT id FROM labels WHERE field = ? AND value = ?", term).fetchone()
+        self._known[term] = number
+        return int(number)
+
+
+# --- Append ---
+
+
+def append(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: Labels) -> list[Appended]:
+    """Stores the events in this order and tells what became of each."""
+    rows = _stored_rows(connection, [new.row.event_id for new in events])
+    (last_seq,) = connection.execute("SELECT value FROM meta WHERE name = 'last_seq'").fetchone()
+    seq = last_seq
+    added: list[NewEvent] = []
+    before_raise: dict[str, tuple[int, tuple[int, ...]]] = {}
+    outcomes = []
+    for new in events:
+        row = rows.get(new.row.event_id)
+        if row is None:
+            outcome, row = Outcome.STORED, new.row
+            seq += 1
+            row.first_seq = row.seq = seq
+            rows[row.event_id] = row
+            added.append(new)
+        else:
+            outcome = Outcome(compare_again(row.event, new.event))
+            if outcome is Outcome.RAISED:
+                seq += 1
+                before_raise.setdefault(row.event_id, (row.state, row.labels))
+                row.change_to(raised(row.event, new.event), seq)
+        outcomes.append(Appended(outcome, row.stored))
+    if seq != last_seq:
+        _insert(connection, added, labels)
+        added_ids = {new.row.event_id for new in added}
+        for event_id, before in before_raise.items():
+            if event_id not in added_ids:
+                _update(connection, rows[event_id], before, labels)
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'last_seq'", (seq,))
+    return outcomes
+
+
+def _stored_rows(connection: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, Row]:
+    rows = {}
+    for start in range(0, len(event_ids), _IDS_AT_ONCE):
+        ids = event_ids[start : start + _IDS_AT_ONCE]
+        marks = ", ".join("?" * len(ids))
+        for columns in connection.execute(f"SELECT {READ_COLUMNS} FROM events WHERE event_id IN ({marks})", ids):
+            row = Row.read(columns)
+            rows[row.event_id] = row
+    return rows
+
+
+def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: Labels) -> None:
+    event_labels: list[tuple[int, int, int, int]] = []
+    counts: Counter[tuple[int, int]] = Counter()
+    for new in added:
+        row = new.row
+        numbers = [labels.number(connection, term) for term in new.terms]
+        if row.event.alert and ALERT not in new.terms:  # raised within the batch
+            numbers.append(labels.number(connection, ALERT))
+        row.labels = tuple(numbers)
+        state, time_us, first_seq = row.state, row.time_us, row.first_seq
+        event_labels.append((EVERY_EVENT, state, time_us, first_seq))
+        event_labels += [(number, state, time_us, first_seq) for number in numbers]
+    counts.update([(label, state) for label, state, _, _ in event_labels])
+    connection.executemany(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                row.first_seq,
+                row.seq,
+                row.event_id,
+                row.time_us,
+                row.state,
+                row.archived_us,
+                row.event.event_type,
+                pack_labels(row.labels),
+                row.body,
+            )
+            for row in (new.row for new in added)
+        ],
+    )
+    event_labels.sort()  # neighbours in the index one after the other
+    connection.executemany("INSERT INTO event_labels VALUES (?, ?, ?, ?)", event_labels)
+    connection.executemany(
+        "INSERT INTO words (rowid, tokens) VALUES (?, ?)", [(new.row.first_seq, new.words) for new in added]
+    )
+    _add_counts(connection, counts)
+    _add_names(connection, added)
+
+
+def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[int, ...]], labels: Labels) -> None:
+    """Writes a raised row; its words and ids are the same as before."""
+    state_before, labels_before = before
+    numbers = set(labels_before)
+    if row.event.alert:
+        numbers.add(labels.number(connection, ALERT))
+    row.labels = tuple(sorted(numbers))
+    connection.execute(
+        "UPDATE events SET seq = ?, state = ?, labels = ?, body = ? WHERE first_seq = ?",
+        (row.seq, row.state, pack_labels(row.labels), row.body, row.first_seq),
+    )
+    place = (row.time_us, row.first_seq)
+    counts: Counter[tuple[int, int]] = Counter()
+    _remove_labels(connection, [(label, state_before, *place) for label in (EVERY_EVENT, *labels_before)], counts)
+    _insert_labels(connection, [(label, row.state, *place) for label in (EVERY_EVENT, *row.labels)], counts)
+    _add_counts(connection, counts)
+
+
+Entry = tuple[int, int, int, int]
+"""A row of `event_labels`."""
+
+
+def _insert_labels(connection: sqlite3.Connection, entries: list[Entry], counts: Counter[tuple[int, int]]) -> None:
+    connection.executemany("INSERT INTO event_labels VALUES (?, ?, ?, ?)", sorted(entries))
+    counts.update([(label, state) for label, state, _, _ in entries])
+
+
+def _remove_labels(connection: sqlite3.Connection, entries: list[Entry], counts: Counter[tuple[int, int]]) -> None:
+    connection.executemany(
+        "DELETE FROM event_labels WHERE label = ? AND state = ? AND time_us = ? AND first_seq = ?", sorted(entries)
+    )
+    counts.subtract([(label, state) for label, state, _, _ in entries])
+
+
+def _add_counts(connection: sqlite3.Connection, counts: Counter[tuple[int, int]]) -> None:
+    connection.executemany(
+        "INSERT INTO label_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events",
+        [(label, state, change) for (label, state), change in counts.items() if change],
+    )
+
+
+def _add_names(connection: sqlite3.Connection, added: Iterable[NewEvent]) -> None:
+    seen: dict[NamedId, int] = {}
+    for new in added:
+        for named in new.named_ids:
+            seen[named] = max(new.row.time_us, seen.get(named, new.row.time_us))
+    connection.executemany(
+        "INSERT INTO name_pairs VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET last_seen_us = excluded.last_seen_us WHERE excluded.last_seen_us > last_seen_us",
+        [(*named, moment) for named, moment in seen.items()],
+    )
+
+
+# --- Archive and purge ---
+
+
+def archive_ids(connection: sqlite3.Connection, ids: Sequence[str], before: datetime | None, at: datetime) -> int:
+    """Archives those of these events that are not yet, and that happened before a time where one is given."""
+    marks = ", ".join("?" * len(ids))
+    found = connection.execute(f"SELECT first_seq, time_us FROM events WHERE event_id IN ({marks})", tuple(ids))
+    end = None if before is None else time_to_us(before)
+    return _archive(connection, [first_seq for first_seq, time_us in found if end is None or time_us < end], at)
+
+
+def archive_some(connection: sqlite3.Connection, before: datetime | None, at: datetime) -> int:
+    """Archives up to STEP events that happened before a time; 0 when all are."""
+    end = 2**63 - 1 if before is None else time_to_us(before)
+    found: list[int] = []
+    for state in range(0, ARCHIVED, 10):
+        rows = connection.execute(
+            "SELECT first_seq FROM event_labels WHERE label = ? AND state = ? AND time_us < ? LIMIT ?",
+            (EVERY_EVENT, state, end, STEP - len(found)),
+        )
+        found += [first_seq for (first_seq,) in rows]
+    return _archive(connection, found, at)
+
+
+def _archive(connection: sqlite3.Connection, first_seqs: Sequence[int], at: datetime) -> int:
+    rows = []
+    for first_seq in first_seqs:
+        rows += connection.execute(
+            "SELECT first_seq, state, time_us, labels FROM events WHERE first_seq = ? AND state < ?",
+            (first_seq, ARCHIVED),
+        ).fetchall()
+    tail, at_us = archived_tail(at), time_to_us(at)
+    counts: Counter[tuple[int, int]] = Counter()
+    old: list[Entry] = []
+    for first_seq, state, time_us, packed in rows:
+        old += [(label, state, time_us, first_seq) for label in (EVERY_EVENT, *unpack_labels(packed))]
+    _remove_labels(connection, old, counts)
+    _insert_labels(connection, [(label, state + ARCHIVED, *place) for label, state, *place in old], counts)  # type: ignore[misc]
+    connection.executemany(
+        "UPDATE events SET state = state + ?, archived_us = ?,"
+        " body = CAST(substr(body, 1, length(body) - ?) || ? AS BLOB) WHERE first_seq = ?",
+        [(ARCHIVED, at_us, len(NOT_ARCHIVED_TAIL), tail, first_seq) for first_seq, _, _, _ in rows],
+    )
+    _add_counts(connection, counts)
+    return len(rows)
+
+
+def purge_some(connection: sqlite3.Connection, archived_before: datetime, labels: Labels) -> int:
+    """Deletes up to STEP events archived before a time; 0 when all are gone."""
+    rows = connection.execute(
+        "SELECT first_seq, state, time_us, labels, body FROM events"
+        " WHERE archived_us IS NOT NULL AND archived_us < ? ORDER BY archived_us LIMIT ?",
+        (time_to_us(archived_before), STEP),
+    ).fetchall()
+    counts: Counter[tuple[int, int]] = Counter()
+    entries: list[Entry] = []
+    for first_seq, state, time_us, packed, _ in rows:
+        entries += [(label, state, time_us, first_seq) for label in (EVERY_EVENT, *unpack_labels(packed))]
+    _remove_labels(connection, entries, counts)
+    # The full-text index holds no texts: it has to be told which words to take out.
+    connection.executemany(
+        "INSERT INTO words (words, rowid, tokens) VALUES ('delete', ?, ?)",
+        [(first_seq, words_of(Event.stored(parse_stored(body)))) for first_seq, _, _, _, body in rows],
+    )
+    connection.executemany("DELETE FROM events WHERE first_seq = ?", [(row[0],) for row in rows])
+    _add_counts(connection, counts)
+    _remove_unused(connection, {label for label, _ in counts} - {EVERY_EVENT}, labels)
+    return len(rows)
+
+
+def _remove_unused(connection: sqlite3.Connection, numbers: Collection[int], labels: Labels) -> None:
+    """Deletes labels that no event has any more."""
+    connection.executemany("DELETE FROM label_counts WHERE label = ? AND events = 0", [(number,) for number in numbers])
+    connection.executemany(
+        "DELETE FROM labels WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM label_counts WHERE label = ?1)",
+        [(number,) for number in numbers],
+    )
+    labels.forget()
