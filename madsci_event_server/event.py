@@ -19,7 +19,8 @@ from ulid import ULID
 from madsci_event_server.errors import InvalidEvent, InvalidInput, shown
 from madsci_event_server.json_text import encode_json, queryable, tidy
 from madsci_event_server.vocabulary import ID_FIELDS as ID_FIELDS
-from madsci_event_server.vocabulary import LEVELS_BY_NAME, SOURCE_ID_FIELDS
+from madsci_event_server.vocabulary import LEVELS_BY_NAME
+from madsci_event_server.vocabulary import SOURCE_ID_FIELDS as SOURCE_ID_FIELDS
 from madsci_event_server.vocabulary import EventLogLevel as EventLogLevel
 from madsci_event_server.vocabulary import EventType as EventType
 from madsci_event_server.words import distinct_words
