@@ -164,7 +164,7 @@ def test_mongodb_selects_the_same(collection: Collection[Json]) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_mongodb_selects_the_same_for_a_long_time(collection: Collection[Json]) -> None:
-    compare_batches(collection, 1_500)
+    compare_batches(collection, 300)
 
 
 @given(st.integers(0, 2**64))
