@@ -279,7 +279,7 @@ class EventQuery(BaseModel):
         return None if self.search is None else parse_search(self.search)
 
     @cached_property
-    def parsed_regex(self) -> Any:
+    def parsed_regex(self) -> Callable[[str], bool] | None:
         """The `regex` filter, compiled by RE2; linear in the text, whatever the pattern."""
         return None if self.regex is None else compile_regex(self.regex, "regex")
 
@@ -339,7 +339,7 @@ class EventQuery(BaseModel):
             and all(self._matches_terms(field, terms, event) for field, terms in self.terms.items())
             and (self.parsed_search is None or self.parsed_search.matches(event.words))
             and (self.parsed_selector is None or self.parsed_selector.matches(event.document))
-            and (self.parsed_regex is None or self.parsed_regex.search(event.message) is not None)
+            and (self.parsed_regex is None or self.parsed_regex(event.message))
         )
 
     def _matches_flags(self, event: Event) -> bool:

@@ -12,7 +12,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Final, Self, TypeGuard
 
@@ -48,7 +48,10 @@ class Selector:
 
         Raises InvalidQuery for what has no meaning, SelectorNotSupported for operators outside the subset.
         """
-        root = _Reader(zone).selector(document)
+        try:
+            root = _Reader(zone).selector(document)
+        except RecursionError:  # an error message that would show what is nested a thousand levels deep
+            raise InvalidQuery("selector", f"is nested more than {MAX_NESTING} levels deep; write it flatter") from None
         return cls(root, matcher(root))
 
     @property
@@ -70,12 +73,12 @@ class _Place:
     """Whether paths start at the event; those in `$elemMatch` start at an element, where `_id` is nothing special."""
 
     def inside(self, name: object) -> "_Place":
-        return replace(self, name=f"{self.name}.{name}")
+        return _Place(f"{self.name}.{name}", self.depth, self.of_event)
 
     def deeper(self, *, of_event: bool = True) -> "_Place":
         if self.depth >= MAX_NESTING:
             raise self.wrong(f"is nested more than {MAX_NESTING} levels deep; write it flatter")
-        return replace(self, depth=self.depth + 1, of_event=self.of_event and of_event)
+        return _Place(self.name, self.depth + 1, self.of_event and of_event)
 
     def wrong(self, problem: str, value: object = None) -> InvalidQuery:
         return InvalidQuery(self.name, problem, value=value)
@@ -287,11 +290,12 @@ def _refuse_operators_inside(operand: object, place: _Place) -> None:
     """Values hold no operators: where MongoDB would compare with such an object as it is, it was hardly meant."""
     level = [operand]
     for _ in range(MAX_NESTING_OF_VALUES):  # what is nested deeper is refused for that
-        for value in level:
-            if isinstance(value, Mapping):
-                for name in value:
-                    if isinstance(name, str) and name.startswith("$"):
-                        raise _inside_value(name, place)
+        level = [value for value in level if isinstance(value, Mapping | list)]
+        if not level:
+            return
+        for name in (name for value in level if isinstance(value, Mapping) for name in value):
+            if isinstance(name, str) and name.startswith("$"):
+                raise _inside_value(name, place)
         level = [inner for value in level for inner in _inner_values(value)]
 
 

@@ -92,8 +92,8 @@ def _nothing(_: Any) -> bool:
 
 
 def _finds(regex: Regex) -> Predicate:
-    search = regex.compile("selector").search
-    return lambda value: value.__class__ is str and search(value) is not None
+    is_in = regex.compile("selector")
+    return lambda value: value.__class__ is str and is_in(value)
 
 
 def _has_element(node: Node) -> Predicate:

@@ -1,5 +1,6 @@
 """What a selector is once it is read: five kinds of nodes, and how MongoDB writes them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -18,8 +19,8 @@ class Regex:
     pattern: str
     options: str = ""
 
-    def compile(self, field: str) -> Any:
-        """Something with RE2's `search`. Raises InvalidQuery, naming `field`, for what is not RE2 or too long."""
+    def compile(self, field: str) -> Callable[[str], bool]:
+        """Whether the pattern is anywhere in a text. Raises InvalidQuery, naming `field`, for what is not RE2."""
         options = self.options
         return compile_regex(
             self.pattern, field, ignore_case="i" in options, dot_all="s" in options, lines="m" in options

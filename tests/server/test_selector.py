@@ -3,6 +3,7 @@
 That all of it is MongoDB's meaning is `test_selector_differential.py`'s business; these are the cases to read.
 """
 
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -396,22 +397,27 @@ def test_nesting_is_limited(wrap: str) -> None:
         Selector.parse(nested(wrap, MAX_NESTING + 1))
 
 
-def test_nested_negation_is_limited() -> None:
-    selector: Json = {"$gt": 1}
+def deep(wrap: Callable[[Any], Any]) -> Any:
+    value: Any = {"$gt": 1}
     for _ in range(10_000):
-        selector = {"$not": selector}
-
-    with pytest.raises(InvalidQuery, match="levels deep"):
-        Selector.parse({"a": selector})
+        value = wrap(value)
+    return value
 
 
-def test_nesting_of_values_is_limited() -> None:
-    value: Any = 1
-    for _ in range(10_000):
-        value = [value]
-
-    with pytest.raises(InvalidQuery, match="nested more than 64"):
-        Selector.parse({"a": value})
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"a": deep(lambda value: {"$not": value})},
+        {"a": deep(lambda value: [value])},
+        {"a": {"$in": [deep(lambda value: {"b": value})]}},
+        {"a": {"$exists": deep(lambda value: [value])}},
+        {"$or": deep(lambda value: {"b": value})},
+    ],
+    ids=["$not", "a list", "an object", "shown in a message", "in place of a list"],
+)
+def test_nothing_is_too_deep_to_be_refused_in_words(selector: Json) -> None:
+    with pytest.raises(InvalidQuery, match="is nested more than"):
+        Selector.parse(selector)
 
 
 def test_conditions_are_limited() -> None:
