@@ -1,6 +1,6 @@
 """Every store there is, behind one fixture. A test that takes `store` runs once for each."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ADDRESSES: dict[str, Callable[[Path], str]] = {
 """By kind of store: a new, empty one's address, given a directory of its own."""
 
 IN_MEMORY = {"memory"}
-"""Stores that end with the process, and answer at once."""
+"""Stores that end with the process, and have no clock."""
 
 NewStore = Callable[..., AbstractAsyncContextManager[EventStore]]
 """Makes a new store of the kind under test, empty; what it is given is passed on to `open_store`."""
