@@ -20,7 +20,7 @@ from madsci_event_server.words import Phrase, Search, words
 
 FOREVER: Final = (-(2**63), 2**63 - 1)
 
-_MAX_WORD_CHARACTERS: Final = 4000
+_MAX_WORD_CHARACTERS: Final = 3000
 """FTS5 cuts words at 32,768 bytes: of a longer one it does not decide exactly."""
 
 _MAX_ALTERNATIVES: Final = 100
