@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def resident_bytes() -> int:
 # --- Batches beside raw SQL ---
 
 
-def raw_rows(events: Sequence[Event]) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+def raw_rows(events: Iterable[Event]) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """What the store would write of new events, worked out beforehand: rows of the four tables that grow."""
     numbers: dict[tuple[str, str], int] = {}
     rows, labels, words = [], [], []
@@ -169,10 +169,9 @@ async def batches(file: Path, directory: Path, count: int) -> tuple[float, float
     """Events a second: ours, raw; the best of three, taking turns."""
     ours, raw = [], []
     for turn in range(3):
-        events = list(lab_events(file, count))
         async with SQLiteStore(directory / f"ours{turn}.db") as store:
-            ours.append(await fill(store, iter(events)))
-        raw.append(raw_insert(directory / f"raw{turn}.db", raw_rows(list(lab_events(file, count)))))
+            ours.append(await fill(store, lab_events(file, count)))
+        raw.append(raw_insert(directory / f"raw{turn}.db", raw_rows(lab_events(file, count))))
     return count / min(ours), count / min(raw)
 
 

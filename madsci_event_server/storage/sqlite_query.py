@@ -200,9 +200,8 @@ def _narrow_by_selector(plan: Plan, root: Node, dictionary: _Dictionary) -> None
             plan.wanted.append(AnyOf(found, disjoint=True))
         elif condition.path[0] == "source":
             _narrow_by_source(plan, condition, dictionary)
-        elif condition.path[0] == "event_data" and plan.match_is_exact:
-            if (expression := _data_expression(condition)) is not None:
-                plan.match = expression if plan.match is None else all_of([expression, plan.match])
+        elif condition.path[0] == "event_data":
+            _narrow_by_data(plan, condition)
 
 
 def _necessary(node: Node) -> Iterator[Condition]:
@@ -220,6 +219,12 @@ def _narrow_by_source(plan: Plan, condition: Condition, dictionary: _Dictionary)
         if len(texts) == len(values):  # null would be no id at all
             found = dictionary.numbers((condition.path[1], canonical_id(text)) for text in texts)
             plan.wanted.append(AnyOf(found, disjoint=True))
+
+
+def _narrow_by_data(plan: Plan, condition: Condition) -> None:
+    expression = _data_expression(condition)
+    if expression is not None and plan.match_is_exact:
+        plan.match = expression if plan.match is None else all_of([expression, plan.match])
 
 
 def _values(condition: Condition) -> tuple[Any, ...] | None:
