@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from madsci_event_server.event import SOURCE_ID_FIELDS, canonical_id
+from madsci_event_server.event import canonical_id
 from madsci_event_server.patterns import glob_matches
 from madsci_event_server.query import EventQuery
 from madsci_event_server.selector import And, Condition, Node
 from madsci_event_server.selector_matching import matcher
 from madsci_event_server.storage.sqlite_rows import ALERT, Term
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
+from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 from madsci_event_server.words import Phrase, Search, words
 
 FOREVER: Final = (-(2**63), 2**63 - 1)

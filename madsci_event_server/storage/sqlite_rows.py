@@ -4,10 +4,11 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
-from madsci_event_server.event import SOURCE_ID_FIELDS, Event, time_to_us
+from madsci_event_server.event import Event, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
+from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 
 Term = tuple[str, str]
 """A field and its value, as `labels` has them."""
