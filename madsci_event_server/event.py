@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from enum import IntEnum, StrEnum
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
@@ -19,107 +18,17 @@ from ulid import ULID
 
 from madsci_event_server.errors import InvalidEvent, InvalidInput, shown
 from madsci_event_server.json_text import encode_json, queryable, tidy
+from madsci_event_server.vocabulary import ID_FIELDS as ID_FIELDS
+from madsci_event_server.vocabulary import LEVELS_BY_NAME, SOURCE_ID_FIELDS
+from madsci_event_server.vocabulary import EventLogLevel as EventLogLevel
+from madsci_event_server.vocabulary import EventType as EventType
 from madsci_event_server.words import distinct_words
-
-
-class EventLogLevel(IntEnum):
-    """The six levels of Python's `logging`."""
-
-    NOTSET = 0
-    DEBUG = 10
-    INFO = 20
-    WARNING = 30
-    ERROR = 40
-    CRITICAL = 50
-
-
-class EventType(StrEnum):
-    """The types MADSci 0.8.1 knows. Others are kept as sent; these are for help and completion."""
-
-    UNKNOWN = "unknown"
-    LOG = "log"
-    LOG_DEBUG = "log_debug"
-    LOG_INFO = "log_info"
-    LOG_WARNING = "log_warning"
-    LOG_ERROR = "log_error"
-    LOG_CRITICAL = "log_critical"
-    TEST = "test"
-    LAB_CREATE = "lab_create"
-    LAB_START = "lab_start"
-    LAB_STOP = "lab_stop"
-    NODE_CREATE = "node_create"
-    NODE_START = "node_start"
-    NODE_STOP = "node_stop"
-    NODE_CONFIG_UPDATE = "node_config_update"
-    NODE_STATUS_UPDATE = "node_status_update"
-    NODE_ERROR = "node_error"
-    WORKCELL_CREATE = "workcell_create"
-    WORKCELL_START = "workcell_start"
-    WORKCELL_STOP = "workcell_stop"
-    WORKCELL_CONFIG_UPDATE = "workcell_config_update"
-    WORKCELL_STATUS_UPDATE = "workcell_status_update"
-    WORKFLOW_CREATE = "workflow_create"
-    WORKFLOW_START = "workflow_start"
-    WORKFLOW_COMPLETE = "workflow_complete"
-    WORKFLOW_ABORT = "workflow_abort"
-    EXPERIMENT_CREATE = "experiment_create"
-    EXPERIMENT_START = "experiment_start"
-    EXPERIMENT_COMPLETE = "experiment_complete"
-    EXPERIMENT_FAILED = "experiment_failed"
-    EXPERIMENT_CANCELLED = "experiment_cancelled"
-    EXPERIMENT_PAUSE = "experiment_pause"
-    EXPERIMENT_CONTINUED = "experiment_continued"
-    CAMPAIGN_CREATE = "campaign_create"
-    CAMPAIGN_START = "campaign_start"
-    CAMPAIGN_COMPLETE = "campaign_complete"
-    CAMPAIGN_ABORT = "campaign_abort"
-    ACTION_STATUS_CHANGE = "action_status_change"
-    RESOURCE_CREATE = "resource_create"
-    RESOURCE_UPDATE = "resource_update"
-    RESOURCE_DELETE = "resource_delete"
-    RESOURCE_ALLOCATE = "resource_allocate"
-    RESOURCE_RELEASE = "resource_release"
-    LOCATION_CREATE = "location_create"
-    LOCATION_UPDATE = "location_update"
-    LOCATION_DELETE = "location_delete"
-    ATTACHMENT_CREATE = "attachment_create"
-    ATTACHMENT_DELETE = "attachment_delete"
-    DATA_STORE = "data_store"
-    DATA_QUERY = "data_query"
-    DATA_EXPORT = "data_export"
-    MANAGER_START = "manager_start"
-    MANAGER_STOP = "manager_stop"
-    MANAGER_ERROR = "manager_error"
-    MANAGER_HEALTH_CHECK = "manager_health_check"
-    WORKFLOW_STEP_START = "workflow_step_start"
-    WORKFLOW_STEP_COMPLETE = "workflow_step_complete"
-    WORKFLOW_STEP_FAILED = "workflow_step_failed"
-    ACTION_START = "action_start"
-    ACTION_COMPLETE = "action_complete"
-    ACTION_FAILED = "action_failed"
-    BACKUP_CREATE = "backup_create"
-    BACKUP_RESTORE = "backup_restore"
-
 
 KNOWN_EVENT_TYPES: Final = frozenset(member.value for member in EventType)
 RENAMED_EVENT_TYPES: Final = {"experiment_stop": "experiment_cancelled"}
 """What MADSci called a type before, and what it calls it now."""
 
-SOURCE_ID_FIELDS: Final = (
-    "user_id",
-    "experiment_id",
-    "campaign_id",
-    "project_id",
-    "node_id",
-    "workcell_id",
-    "lab_id",
-    "step_id",
-    "workflow_id",
-    "manager_id",
-)
 _SOURCE_ID_FIELDS: Final = frozenset(SOURCE_ID_FIELDS)
-ID_FIELDS: Final = (*SOURCE_ID_FIELDS, "action_id")
-"""Every id an event can be found by: MADSci's ten of `source`, and `action_id`, which it puts in `event_data`."""
 
 SERVER_FIELDS: Final = ("received_at", "archived", "archived_at")
 """The server's to set: what a sender says there is ignored."""
@@ -135,10 +44,6 @@ _EPOCH_MILLISECONDS_FROM = 2e10
 
 _EVENT_TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
-_LEVELS: Final = {level.name.lower(): level for level in EventLogLevel} | {
-    "warn": EventLogLevel.WARNING,
-    "fatal": EventLogLevel.CRITICAL,
-}
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 
@@ -164,7 +69,7 @@ def parse_level(value: object, field: str = "log_level") -> EventLogLevel:
 
     Raises InvalidEvent.
     """
-    level = _LEVELS.get(value.lower().removeprefix("eventloglevel.")) if isinstance(value, str) else None
+    level = LEVELS_BY_NAME.get(value.lower().removeprefix("eventloglevel.")) if isinstance(value, str) else None
     if level is not None:
         return level
     number = _as_number(value)

@@ -11,10 +11,21 @@ import madsci_event_cli
 
 PACKAGES = ("madsci_event_server", "madsci_event_cli")
 
-SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings"}
+SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings", "vocabulary"}
 """The server's modules that the command line may import."""
 
-LEAVES = ("event", "query", "selector", "mongo_values", "words", "json_text", "patterns", "errors", "settings")
+LEAVES = (
+    "event",
+    "query",
+    "selector",
+    "mongo_values",
+    "words",
+    "json_text",
+    "patterns",
+    "errors",
+    "settings",
+    "vocabulary",
+)
 STORES = ("memory", "sqlite", "mongo")
 HEAVY = ("fastapi", "starlette", "uvicorn", "httpx", "pymongo", "typer", "rich", "textual")
 

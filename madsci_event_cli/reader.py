@@ -1,0 +1,237 @@
+"""EventReader: what an event server knows, for the command line, the dashboard and lab code.
+
+Events come as the bytes the server answered, so that who only passes them on need not parse them. Raises
+ServerUnreachable, ServerRefused (NotAllowed, with the server's words), NotFound and UnexpectedAnswer; never answers
+emptily for a failure.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
+
+import httpx
+
+from madsci_event_cli.connection import TIMEOUT, USER_AGENT, base_url, certificates, check, not_ours, parsed, reaching
+
+if TYPE_CHECKING:
+    from madsci_event_server.query import EventQuery
+
+    Query = EventQuery | Mapping[str, Any]
+
+PAGE: Final = 1000
+"""Events a page: enough that the way to the server does not matter, few enough that the first soon show."""
+
+_SLOW: Final = httpx.Timeout(None, connect=5.0)
+"""Archiving and purging take as long as there are events."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """Events in the query's order."""
+
+    events: list[bytes]
+    """Each the JSON the server answered, byte for byte."""
+    next: str | None
+    """The cursor of what follows; None when nothing more matches now."""
+    truncated: bool
+    """More matches than this page holds."""
+
+
+class EventReader:
+    """One event server. Opened and closed as an async context manager."""
+
+    def __init__(self, server: str, *, timeout: httpx.Timeout = TIMEOUT) -> None:
+        """`server` with or without scheme and closing slash. Raises InvalidInput for what is no address."""
+        self.server = base_url(server)
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Self:
+        self._client = httpx.AsyncClient(
+            base_url=self.server,
+            timeout=self._timeout,
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+            verify=certificates(self.server),
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._client.aclose()
+
+    async def find(self, query: "Query") -> FoundPage:
+        """One page of what matches: the query's order, limit and cursor hold."""
+        response = await self._ask("POST", "events/search", json=_document(query))
+        check(response, self.server)
+        return _page(response, self.server)
+
+    async def pages(self, query: "Query", *, limit: int | None = None) -> AsyncIterator[FoundPage]:
+        """Page after page of what matches, `limit` events in all (None: every one)."""
+        document, left = dict(_document(query)), limit
+        while left is None or left > 0:
+            page = await self.find(document | {"limit": PAGE if left is None else min(PAGE, left)})
+            yield page
+            if page.next is None:
+                return
+            document["after"] = page.next
+            left = None if left is None else left - len(page.events)
+
+    async def get(self, event_id: str, *, partial: bool = False) -> bytes:
+        """The event of this id; with `partial` also by a beginning or end of it that no other id has.
+
+        Raises NotFound, and ServerRefused (409) where several ids begin or end so.
+        """
+        parameters = {"partial": "true"} if partial else {}
+        response = await self._ask("GET", f"event/{quote(event_id, safe='')}", params=parameters)
+        parsed(response, self.server)
+        return response.content.strip()
+
+    async def facets(self, fields: Collection[str], query: "Query | None" = None, *, limit: int = 20) -> dict[str, Any]:
+        """`{"facets": {field: [{"value", "count"}]}, "total", "truncated": [fields]}`, largest count first."""
+        parameters = [*_parameters(query), *(("field", field) for field in fields), ("limit", str(limit))]
+        return await self._document("GET", "events/facets", params=parameters)
+
+    async def histogram(self, interval_seconds: int, query: "Query | None" = None) -> dict[str, Any]:
+        """`{"interval_seconds", "buckets": [{"start", "counts": {"INFO": n}}]}`, aligned and zero-filled."""
+        parameters = [*_parameters(query), ("interval", str(interval_seconds))]
+        return await self._document("GET", "events/histogram", params=parameters)
+
+    async def names(self) -> list[dict[str, Any]]:
+        """The names seen beside ids, `{"field", "id", "name", "last_seen"}`, latest first."""
+        found = (await self._document("GET", "events/names")).get("names")
+        if not isinstance(found, list):
+            raise not_ours(self.server)
+        return found
+
+    async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None) -> dict[str, Any]:
+        """Archives the events of these ids, or all before a time; the server's answer, with how many."""
+        body: dict[str, Any] = {} if ids is None else {"event_ids": list(ids)}
+        if before is not None:
+            body["before_date"] = before.astimezone(UTC).isoformat()
+        return await self._document("POST", "events/archive", json=body, timeout=_SLOW)
+
+    async def purge(self, older_than_days: int, *, dry_run: bool = False) -> dict[str, Any]:
+        """Deletes for good what was archived that long ago; the server's answer, with how many (or would be)."""
+        parameters = {"older_than_days": str(older_than_days)} | ({"dry_run": "true"} if dry_run else {})
+        return await self._document("DELETE", "events/archived", params=parameters, timeout=_SLOW)
+
+    async def status(self) -> dict[str, Any]:
+        """What `/health` says, also where the server says that it is not well (503): the reasons are in it."""
+        response = await self._ask("GET", "health")
+        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and _is_object(response):
+            return dict(response.json())
+        return parsed(response, self.server)
+
+    async def _document(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return parsed(await self._ask(method, path, **options), self.server)
+
+    async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with reaching(self.server):
+            return await self._client.request(method, path, **options)
+
+
+def _is_object(response: httpx.Response) -> bool:
+    try:
+        return isinstance(response.json(), dict)
+    except ValueError:
+        return False
+
+
+def _document(query: "Query") -> Mapping[str, Any]:
+    if isinstance(query, Mapping):
+        return query
+    return query.model_dump(mode="json", exclude_defaults=True)
+
+
+def _parameters(query: "Query | None") -> list[tuple[str, str]]:
+    if query is None:
+        return []
+    if not isinstance(query, Mapping):
+        return query.parameters()
+    found: list[tuple[str, str]] = []
+    for name, value in query.items():
+        if name == "source":
+            found += [(f"source.{key}", item) for key, items in value.items() for item in _values(items)]
+        else:
+            found += [(name, item) for item in _values(value)]
+    return found
+
+
+def _values(value: object) -> Iterable[str]:
+    if isinstance(value, (list, tuple)):
+        return [str(item) for item in value]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
+
+
+# --- the bytes of each event -----------------------------------------------------------------------------------------
+
+_scan = json.JSONDecoder().raw_decode
+_NO_SPACE = re.compile(r"[^ \t\r\n]")
+
+
+def _page(response: httpx.Response, server: str) -> FoundPage:
+    try:
+        events, rest = split_events(response.content.decode())
+        following = rest["next"]
+        return FoundPage(events, following, bool(rest.get("truncated", following is not None)))
+    except (ValueError, KeyError):
+        raise not_ours(server) from None
+
+
+def split_events(text: str) -> tuple[list[bytes], dict[str, Any]]:
+    """The items of `events` in a JSON object, each as the bytes it stands there with, and the object's other members.
+
+    Raises ValueError for text that is not such an object.
+    """
+    events: list[bytes] | None = None
+    rest: dict[str, Any] = {}
+    place, more = _enter(text, 0, "{", "}")
+    while more:
+        name, place = _scan(text, place)
+        place = _expect(text, place, ":")
+        if name == "events":
+            events, place = _items(text, place)
+        else:
+            rest[name], place = _scan(text, place)
+        place, more = _after_item(text, place, "}")
+    if events is None:
+        raise ValueError("no events")
+    return events, rest
+
+
+def _items(text: str, place: int) -> tuple[list[bytes], int]:
+    found: list[bytes] = []
+    place, more = _enter(text, place, "[", "]")
+    while more:
+        if text[place : place + 1] != "{":
+            raise ValueError(f"an event is expected at {place}")
+        _, end = _scan(text, place)
+        found.append(text[place:end].encode())
+        place, more = _after_item(text, end, "]")
+    return found, place
+
+
+def _enter(text: str, place: int, opening: str, closing: str) -> tuple[int, bool]:
+    place = _expect(text, place, opening)
+    return (place + 1, False) if text[place : place + 1] == closing else (place, True)
+
+
+def _after_item(text: str, place: int, closing: str) -> tuple[int, bool]:
+    place = _skip(text, place)
+    if text[place : place + 1] == closing:
+        return place + 1, False
+    return _expect(text, place, ","), True
+
+
+def _expect(text: str, place: int, mark: str) -> int:
+    place = _skip(text, place)
+    if text[place : place + 1] != mark:
+        raise ValueError(f"{mark!r} expected at {place}")
+    return _skip(text, place + 1)
+
+
+def _skip(text: str, place: int) -> int:
+    found = _NO_SPACE.search(text, place)
+    return len(text) if found is None else found.start()
