@@ -57,6 +57,12 @@ class Diagnostics:
         if self.verbose and not self.quiet:
             self._write(None, text, "dim")
 
+    def asked(self, question: str, answers: TextIO) -> bool:
+        """Whether the person at the terminal says yes; no answer is no."""
+        self.stream.write(f"{visible(question)} [y/N] ")
+        self.stream.flush()
+        return answers.readline().strip().lower() in ("y", "yes")
+
     def _write(self, label: str | None, text: str, style: str) -> None:
         line = visible(text)
         prefix = "" if label is None else f"{self._paint(f'{label}:', style)} "

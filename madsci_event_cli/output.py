@@ -91,6 +91,11 @@ class Output:
     zone: tzinfo | None = None
     """Times for people are shown in it; None: this machine's."""
 
+    @property
+    def shows_names(self) -> bool:
+        """Whether events are written for people, for whom ids have names."""
+        return self.format in (Format.TABLE, Format.TEXT)
+
     def events(self, fields: Sequence[str] = (), names: Names | None = None) -> "EventWriter":
         """Writes events as they come. A context manager: what the format needs at the end is written when it closes."""
         match self.format:
@@ -168,24 +173,33 @@ class EventWriter:
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        self._begun = False
 
     def __enter__(self) -> Self:
-        self.begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         if kind is None:
-            self.finish()
+            self.write([])
+            self._finish()
             self.output.flush()
 
     def write(self, bodies: Sequence[bytes]) -> None:
         """Writes these events, each the JSON the server answered."""
+        if not self._begun:
+            self._begun = True
+            self._begin()
+        if bodies:
+            self._write(bodies)
+        self.output.flush()
+
+    def _begin(self) -> None:
+        """Writes what comes before the first event: not before one was looked for, so that a failure leaves nothing."""
+
+    def _write(self, bodies: Sequence[bytes]) -> None:
         raise NotImplementedError
 
-    def begin(self) -> None:
-        """Writes what comes before the first event."""
-
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Writes what comes after the last event."""
 
 
@@ -197,14 +211,13 @@ class _Lines(EventWriter):
         self.line_of = line_of
         self.header = header
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         if self.header is not None:
             self.output.line(self.header)
 
-    def write(self, bodies: Sequence[bytes]) -> None:
+    def _write(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:
             self.output.line(self.line_of(body))
-        self.output.flush()
 
 
 class _Array(EventWriter):
@@ -215,14 +228,13 @@ class _Array(EventWriter):
         self.text_of = text_of
         self.mark = "["
 
-    def write(self, bodies: Sequence[bytes]) -> None:
+    def _write(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:
             # The line ends with the next event's comma, so that the array is whole at every length.
             self.output.part(f"{self.mark}\n{self.text_of(body)}")
             self.mark = ","
-        self.output.flush()
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         self.output.line("[]" if self.mark == "[" else "\n]")
 
 
@@ -237,14 +249,13 @@ class _Table(EventWriter):
         self.columns: Layout | None = None
         self.day: str | None = None
 
-    def write(self, bodies: Sequence[bytes]) -> None:
+    def _write(self, bodies: Sequence[bytes]) -> None:
         events = [parse_event(body) for body in bodies]
         # Columns stay where the first events put them: a table that moves cannot be read.
         self.columns = self.columns or snug(self.layout, events, self.names)
         for event in events:
             self._rule_at_a_new_day(event)
             self.output.spans(event_line(event, self.columns, self.names))
-        self.output.flush()
 
     def _rule_at_a_new_day(self, event: "Event") -> None:
         day = f"── {date_text(event.event_timestamp, self.output.zone)} "
@@ -262,14 +273,13 @@ class _FieldTable(EventWriter):
         self.fields = fields
         self.columns: list[int] | None = None
 
-    def write(self, bodies: Sequence[bytes]) -> None:
+    def _write(self, bodies: Sequence[bytes]) -> None:
         rows = [[visible(value_text(value)) for value in _values(body, self.fields)] for body in bodies]
         if self.columns is None:
             self.columns = column_widths([list(self.fields), *rows], self.width)
             self.output.spans([(self._row(self.fields), "heading")])
         for row in rows:
             self.output.line(self._row(row))
-        self.output.flush()
 
     def _row(self, texts: Sequence[str]) -> str:
         columns = zip(texts, self.columns or [], strict=True)

@@ -105,17 +105,18 @@ class EventReader:
             raise not_ours(self.server)
         return found
 
-    async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None) -> dict[str, Any]:
-        """Archives the events of these ids, or all before a time; the server's answer, with how many."""
+    async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None) -> int:
+        """Archives the events of these ids, or all before a time; how many were not archived yet."""
         body: dict[str, Any] = {} if ids is None else {"event_ids": list(ids)}
         if before is not None:
             body["before_date"] = before.astimezone(UTC).isoformat()
-        return await self._document("POST", "events/archive", json=body, timeout=_SLOW)
+        return self._count(await self._document("POST", "events/archive", json=body, timeout=_SLOW), "archived_count")
 
-    async def purge(self, older_than_days: int, *, dry_run: bool = False) -> dict[str, Any]:
-        """Deletes for good what was archived that long ago; the server's answer, with how many (or would be)."""
+    async def purge(self, older_than_days: int, *, dry_run: bool = False) -> int:
+        """Deletes for good what was archived that long ago; how many those are (`dry_run`: would be)."""
         parameters = {"older_than_days": str(older_than_days)} | ({"dry_run": "true"} if dry_run else {})
-        return await self._document("DELETE", "events/archived", params=parameters, timeout=_SLOW)
+        answer = await self._document("DELETE", "events/archived", params=parameters, timeout=_SLOW)
+        return self._count(answer, "deleted_count")
 
     async def status(self) -> dict[str, Any]:
         """What `/health` says, also where the server says that it is not well (503): the reasons are in it."""
@@ -123,6 +124,11 @@ class EventReader:
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and _is_object(response):
             return dict(response.json())
         return parsed(response, self.server)
+
+    def _count(self, answer: Mapping[str, Any], name: str) -> int:
+        if not isinstance(answer.get(name), int):
+            raise not_ours(self.server)
+        return int(answer[name])
 
     async def _document(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         return parsed(await self._ask(method, path, **options), self.server)
@@ -149,14 +155,19 @@ def _parameters(query: "Query | None") -> list[tuple[str, str]]:
     if query is None:
         return []
     if not isinstance(query, Mapping):
-        return query.parameters()
+        return [pair for pair in query.parameters() if pair[0] not in _PAGE_FIELDS]
     found: list[tuple[str, str]] = []
     for name, value in query.items():
+        if name in _PAGE_FIELDS:
+            continue  # what is counted has no page
         if name == "source":
             found += [(f"source.{key}", item) for key, items in value.items() for item in _values(items)]
         else:
             found += [(name, item) for item in _values(value)]
     return found
+
+
+_PAGE_FIELDS: Final = frozenset({"order", "limit", "after"})
 
 
 def _values(value: object) -> Iterable[str]:

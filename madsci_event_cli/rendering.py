@@ -50,7 +50,7 @@ PALETTE: Final[Mapping[str, str]] = {
     "json.word": "magenta",
     "json.mark": "dim",
 }
-"""Style keys -> Rich style definitions. Only in the terminal's own sixteen colours, which suit its background, dark or light."""
+"""Style keys -> Rich style definitions, in the terminal's own sixteen colours: they suit any background."""
 
 
 @dataclass(frozen=True, slots=True)

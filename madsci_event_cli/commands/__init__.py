@@ -1,0 +1,1 @@
+"""The commands, one a file: each says what it takes, asks one thing of another module, and writes what came."""

@@ -1,0 +1,108 @@
+"""`log`: send one event from a shell."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from madsci_event_cli.filters import key_and_value, level_named
+from madsci_event_cli.output import Format
+from madsci_event_cli.registration import register
+from madsci_event_cli.session import Session
+from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
+
+EXAMPLES: Final = """
+    madsci-events log "plate 7 loaded"
+    madsci-events log "no tip" --level error --data well=A3 --data tries=3
+    madsci-events log "door open" --level warning --source name=hood_2 --alert
+    madsci-events log "run done" --type experiment_complete --data yield=0.83
+"""
+_IDS: Final = "What it concerns"
+_ID = Annotated[str | None, typer.Option(metavar="ID", rich_help_panel=_IDS)]
+ID_OPTIONS: Final[Mapping[str, Any]] = dict.fromkeys((*SOURCE_ID_FIELDS, "action_id"), _ID)
+
+
+def register_in(app: typer.Typer) -> None:
+    """Adds the command."""
+    register(app, log, panel="Log", examples=EXAMPLES, more=ID_OPTIONS)
+
+
+def log(
+    session: Session,
+    ids: Mapping[str, str | None],
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What happened.")],
+    *,
+    level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning, error or critical.")] = "info",
+    type: Annotated[  # noqa: A002  # the option's name
+        str | None, typer.Option(metavar="TYPE", help="workflow_start ...; otherwise log_LEVEL.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="More to keep with it; a VALUE that is JSON is kept as JSON."),
+    ] = None,
+    alert: Annotated[bool, typer.Option("--alert", help="Force an alert, whatever the level.")] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Who sends it: name=hood_2.", rich_help_panel=_IDS),
+    ] = None,
+) -> None:
+    """Log one event, and print its id once the server has it."""
+    from ulid import ULID
+
+    event = event_document(str(ULID()), datetime.now(UTC), message, level, type, data or (), alert=alert)
+    event["source"] = _source(ids, source or ())
+    if ids.get("action_id") is not None:
+        event["event_data"].setdefault("action_id", ids["action_id"])
+    from madsci_event_cli.sender import send  # 400 ms of httpx: a wrong option is told before
+
+    session.diagnostics.detail(f"server: {session.server}")
+    stored = send(session.server, event)
+    if session.output.format in (Format.JSON, Format.JSONL, Format.CSV):
+        session.output.event(stored)
+    else:
+        session.output.text(event["event_id"])
+
+
+def event_document(
+    event_id: str,
+    moment: datetime,
+    message: str,
+    level: str,
+    event_type: str | None,
+    data: Sequence[str],
+    *,
+    alert: bool,
+) -> dict[str, Any]:
+    """The event as it is sent. Raises InvalidInput that names the option."""
+    log_level = level_named(level)
+    return {
+        "event_id": event_id,
+        "event_type": event_type or f"log_{log_level.name.lower()}",
+        "log_level": int(log_level),
+        "alert": alert,
+        "event_timestamp": moment.isoformat(),
+        "event_data": {"message": message, **{key: _value(text) for key, text in _pairs(data, "--data")}},
+    }
+
+
+def _source(ids: Mapping[str, str | None], pairs: Sequence[str]) -> dict[str, str]:
+    given = {field: id_ for field in SOURCE_ID_FIELDS if (id_ := ids.get(field)) is not None}
+    return dict(_pairs(pairs, "--source")) | given
+
+
+def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
+    return [key_and_value(text, option) for text in texts]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_json(name: str) -> None:
+    """NaN and Infinity are words: JSON has no such numbers."""
+    raise ValueError(name)

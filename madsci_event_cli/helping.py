@@ -1,0 +1,177 @@
+"""How `--help` looks: what the command is for, examples that work, then its options in groups. Plain text, 80 columns.
+
+Examples are a command's epilog, groups its options' `rich_help_panel`; both are Typer's own. Rich, which would draw
+boxes around them, takes longer to load than everything else together.
+"""
+
+import os
+import sys
+import textwrap
+from typing import Any, Final
+
+import typer.core
+
+from madsci_event_cli.session import Color, wants_color
+
+PANELS: Final = ("Look", "Log", "Keep", "Run")
+"""The groups of commands, in the order of the day's work."""
+
+GLOBAL_PANEL: Final = "With every command"
+
+_INDENT: Final = "  "
+_MOST_COLUMNS: Final = 100
+_TERM_CELLS: Final = 26
+
+
+class HelpPage:
+    """Collects a help page; headings and terms are set off by weight alone."""
+
+    def __init__(self) -> None:
+        self.width = min(_terminal_columns(), _MOST_COLUMNS)
+        self.bold = wants_color(Color.AUTO, sys.stdout, os.environ)
+        self.lines: list[str] = []
+
+    def text(self, text: str, indent: str = "") -> None:
+        """Paragraphs, filled."""
+        for number, paragraph in enumerate(text.strip().split("\n\n")):
+            if number:
+                self.lines.append("")
+            words = " ".join(paragraph.split())
+            wrapped = textwrap.wrap(words, self.width, initial_indent=indent, subsequent_indent=indent)
+            self.lines += [line.replace(_NO_BREAK, " ") for line in wrapped]
+
+    def heading(self, text: str) -> None:
+        """A heading with an empty line before it."""
+        self.lines += ["", self._strong(f"{text}:")]
+
+    def examples(self, text: str) -> None:
+        """Lines as they are; what follows `#` is said more quietly."""
+        self.heading("Examples")
+        for line in text.strip().splitlines():
+            command, mark, comment = line.strip().partition("  #")
+            shown = f"{_INDENT}{command.rstrip()}"
+            self.lines.append(f"{shown}{self._quiet(f'  #{comment}')}" if mark else shown)
+
+    def terms(self, rows: list[tuple[str, str]]) -> None:
+        """Terms on the left, what they mean on the right; a long term has a line of its own."""
+        column = min(_TERM_CELLS, max(len(term) for term, _ in rows) + 2)
+        hanging = _INDENT + " " * column
+        for term, meaning in rows:
+            described = textwrap.wrap(meaning, self.width, initial_indent=hanging, subsequent_indent=hanging)
+            if len(term) + 2 <= column and described:
+                described[0] = f"{_INDENT}{term.ljust(column)}{described[0][len(hanging) :]}"
+            else:
+                self.lines.append(f"{_INDENT}{term}")
+            self.lines += described
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+    def _strong(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self.bold else text
+
+    def _quiet(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self.bold else text
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help opens with examples."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the page; `formatter` only carries it."""
+        page = HelpPage()
+        _opening(page, self, ctx)
+        _options(page, self, ctx)
+        formatter.write(str(page))
+
+
+class Group(typer.core.TyperGroup):
+    """A group whose help opens with examples and lists its commands in the order they were registered."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the page; `formatter` only carries it."""
+        page = HelpPage()
+        _opening(page, self, ctx)
+        _commands(page, self, ctx)
+        _options(page, self, ctx)
+        formatter.write(str(page))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of registration."""
+        return list(self.commands)
+
+
+def _opening(page: HelpPage, command: Any, ctx: Any) -> None:
+    page.text(command.help or "")
+    if command.epilog:
+        page.examples(command.epilog)
+    page.heading("Usage")
+    usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+    page.lines.append(f"{_INDENT}{usage}")
+
+
+def _commands(page: HelpPage, group: Any, ctx: Any) -> None:
+    found: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        if not command.hidden:
+            found.setdefault(command.rich_help_panel or "Commands", []).append((name, _first_sentence(command.help)))
+    for panel, rows in found.items():
+        if rows:
+            page.heading(panel)
+            page.terms(rows)
+
+
+def _options(page: HelpPage, command: Any, ctx: Any) -> None:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            term, meaning = record
+            if parameter.param_type_name == "argument":
+                term, meaning = parameter.metavar, parameter.help
+            found.setdefault(_panel_of(parameter), []).append((term, meaning))
+    for panel in sorted(found, key=_rank):
+        page.heading(panel)
+        _rows(page, found[panel])
+
+
+def _rows(page: HelpPage, rows: list[tuple[str, str]]) -> None:
+    """Options whose name says it all share lines."""
+    explained = [(term, meaning) for term, meaning in rows if meaning]
+    if explained:
+        page.terms(explained)
+    plain = [term for term, meaning in rows if not meaning]
+    if plain:
+        page.text("   ".join(term.replace(" ", _NO_BREAK) for term in plain), _INDENT)
+
+
+_NO_BREAK: Final = "\0"
+_FIRST: Final = ("Arguments", "Options")
+_LAST: Final = (GLOBAL_PANEL, "Help")
+
+
+def _rank(panel: str) -> int:
+    return _FIRST.index(panel) - len(_FIRST) if panel in _FIRST else 1 + _LAST.index(panel) if panel in _LAST else 0
+
+
+def _panel_of(parameter: Any) -> str:
+    panel = getattr(parameter, "rich_help_panel", None)
+    if panel:
+        return str(panel)
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    about_itself = parameter.is_eager or parameter.name in ("install_completion", "show_completion")
+    return "Help" if about_itself else "Options"
+
+
+def _first_sentence(text: str | None) -> str:
+    paragraph = " ".join((text or "").strip().split("\n\n")[0].split())
+    return paragraph.split(". ")[0].rstrip(".")
+
+
+def _terminal_columns() -> int:
+    try:
+        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

@@ -1,0 +1,118 @@
+"""The command line: which commands there are, and what a failure is called on stderr and in the exit code."""
+
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, TextIO
+
+import typer
+
+from madsci_event_cli.commands import archive, get, log, purge, query, serve, status
+from madsci_event_cli.diagnostics import Diagnostics, ExitCode
+from madsci_event_cli.helping import Group
+from madsci_event_cli.registration import Invocation, take_global_options
+from madsci_event_cli.session import Session
+from madsci_event_server.errors import (
+    InvalidInput,
+    MadsciEventsError,
+    NotAllowed,
+    ServerUnreachable,
+    StoreUnavailable,
+)
+
+PROGRAM = "madsci-events"
+
+app = typer.Typer(
+    cls=Group,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The event log of a self-driving lab: read it, write to it, run its server.",
+    epilog=f"""
+        {PROGRAM} serve  # start the server here
+        {PROGRAM} log "plate 7 loaded" --data volume=120
+        {PROGRAM} query --level warning --since 2h
+        {PROGRAM} query --node liquidhandler_1 -o jsonl | jq .event_data
+        {PROGRAM} get 9NVDSZ92  # the end of an id will do
+    """,
+)
+take_global_options(app)
+
+query.register_in(app)
+get.register_in(app)
+status.register_in(app)
+log.register_in(app)
+archive.register_in(app)
+purge.register_in(app)
+serve.register_in(app)
+
+
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str], stdin: TextIO, stdout: BinaryIO, stderr: TextIO
+) -> int:
+    """Runs one command line; the exit code. Raises nothing but what is a bug."""
+    invocation = Invocation(Session(stdin, stdout, stderr, environment))
+    try:
+        command = typer.main.get_command(app)
+        answer = command.main(list(arguments) or ["--help"], PROGRAM, standalone_mode=False, obj=invocation)
+        stdout.flush()
+    except BrokenPipeError:
+        _let_go(stdout)
+        return ExitCode.OK
+    except (MadsciEventsError, KeyboardInterrupt, typer.Abort, _CommandLineError) as error:
+        return _report(error, invocation.session.diagnostics)
+    return int(answer or ExitCode.OK)
+
+
+_CommandLineError: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""What Typer raises for a command line it cannot read; it exports only this kind of it."""
+
+
+def _report(error: BaseException, diagnostics: Diagnostics) -> ExitCode:
+    code, text = failure(error)
+    if text:
+        diagnostics.error(text)
+    cause = error.__cause__
+    while cause is not None:
+        diagnostics.detail(f"because of {type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or cause.__context__
+    return code
+
+
+def failure(error: BaseException) -> tuple[ExitCode, str]:
+    """What a failure is called: its exit code, and its line on stderr ("" for none)."""
+    match error:
+        case KeyboardInterrupt() | typer.Abort():
+            return ExitCode.INTERRUPTED, ""
+        case InvalidInput():
+            return ExitCode.USAGE, str(error)
+        case NotAllowed():
+            return ExitCode.NOT_ALLOWED, str(error)
+        case ServerUnreachable() | StoreUnavailable():
+            return ExitCode.UNREACHABLE, str(error)
+        case MadsciEventsError():
+            return ExitCode.REFUSED, str(error)
+        case _:
+            return ExitCode.USAGE, _usage_text(error)
+
+
+def _usage_text(error: Any) -> str:
+    command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
+    return f"{error.format_message().rstrip('.').replace(chr(10), ' ')}; see {command} --help"
+
+
+def _let_go(stdout: BinaryIO) -> None:
+    """Points a stdout nobody reads at nothing, so that Python's last flush finds no broken pipe."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(devnull, stdout.fileno())
+    except (OSError, io.UnsupportedOperation):
+        pass  # not a file: nothing will be flushed
+    finally:
+        os.close(devnull)
+
+
+def main() -> int:
+    """Runs the command line of this process."""
+    return run(sys.argv[1:], os.environ, sys.stdin, sys.stdout.buffer, sys.stderr)

@@ -1,0 +1,144 @@
+"""How a command joins the command line: `register(app, function, panel=..., examples=...)`.
+
+The function's first parameter is the Session; the rest are its Typer options. The options of every command are added
+here, so that they work after a command as well as before it. A coroutine function is run to its end.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Final
+
+import typer
+
+from madsci_event_cli.helping import GLOBAL_PANEL, Command
+from madsci_event_cli.output import Format
+from madsci_event_cli.session import DEFAULT_SERVER, Color, Options, Session
+
+GLOBAL_OPTIONS: Final[dict[str, Any]] = {
+    "server": Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help=f"The event server. Otherwise EVENT_SERVER_URL, or {DEFAULT_SERVER}.",
+            rich_help_panel=GLOBAL_PANEL,
+        ),
+    ],
+    "output": Annotated[
+        Format | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FORMAT",
+            help="table (on a terminal), text (elsewhere), json, jsonl, csv or raw, the messages alone.",
+            rich_help_panel=GLOBAL_PANEL,
+        ),
+    ],
+    "color": Annotated[
+        Color | None,
+        typer.Option(
+            "--color",
+            metavar="WHEN",
+            help="auto, always or never. NO_COLOR and FORCE_COLOR are heeded.",
+            rich_help_panel=GLOBAL_PANEL,
+        ),
+    ],
+    "quiet": Annotated[
+        bool | None,
+        typer.Option("-q", "--quiet", help="Say nothing on stderr but errors.", rich_help_panel=GLOBAL_PANEL),
+    ],
+    "verbose": Annotated[
+        bool | None,
+        typer.Option("-v", "--verbose", help="Say more on stderr.", rich_help_panel=GLOBAL_PANEL),
+    ],
+}
+
+
+def _show_version(ctx: typer.Context, wanted: bool | None) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        ctx.find_root().obj.session.output.text(f"madsci-events {version('madsci-events')}")
+        raise typer.Exit
+
+
+VERSION_OPTION: Final[Mapping[str, Any]] = {
+    "version": Annotated[
+        bool | None, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ]
+}
+NONE_MORE: Final[Mapping[str, Any]] = {}
+
+
+@dataclass
+class Invocation:
+    """What Typer carries through a run: the session, with the options read so far."""
+
+    session: Session
+
+
+def take_global_options(app: typer.Typer) -> None:
+    """Makes the options of every command work before the command, too."""
+
+    def options(ctx: typer.Context, **values: Any) -> None:
+        _session_of(ctx, values)
+
+    _describe(options, [*_parameters(GLOBAL_OPTIONS), *_parameters(VERSION_OPTION)])
+    app.callback()(options)
+
+
+def register(
+    app: typer.Typer,
+    function: Callable[..., Any],
+    *,
+    panel: str,
+    examples: str,
+    name: str | None = None,
+    more: Mapping[str, Any] = NONE_MORE,
+) -> None:
+    """Adds `function` as a command; its docstring is the help, `examples` open it.
+
+    `more` are options by parameter name that several commands share (`FILTER_OPTIONS`): the function gets their values
+    as one mapping, its second argument.
+    """
+    app.command(name, cls=Command, epilog=examples, rich_help_panel=panel)(with_session(function, more))
+
+
+def with_session(function: Callable[..., Any], more: Mapping[str, Any] = NONE_MORE) -> Callable[..., Any]:
+    """`function(session, ...)` as Typer can call it: it takes the global options too, and gets them in its session."""
+
+    def command(ctx: typer.Context, **values: Any) -> Any:
+        session = _session_of(ctx, {f.name: values.pop(f.name) for f in fields(Options)})
+        shared = ({option: values.pop(option) for option in more},) if more else ()
+        found = function(session, *shared, **values)
+        return asyncio.run(found) if inspect.iscoroutine(found) else found
+
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[2 if more else 1 :]
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    command.__name__ = function.__name__
+    command.__doc__ = function.__doc__
+    _describe(command, [*_parameters(more), *keyword_only, *_parameters(GLOBAL_OPTIONS)])
+    return command
+
+
+def _session_of(ctx: typer.Context, values: Mapping[str, Any]) -> Session:
+    """The session with these options, which go before those given earlier."""
+    given = Options(**{f.name: values[f.name] for f in fields(Options)})
+    invocation: Invocation = ctx.find_root().obj
+    invocation.session = invocation.session.with_options(given)
+    return invocation.session
+
+
+def _describe(command: Callable[..., Any], options: Sequence[inspect.Parameter]) -> None:
+    """Gives `command` the parameters that Typer reads."""
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [context, *options]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+
+def _parameters(options: Mapping[str, Any]) -> list[inspect.Parameter]:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in options.items()]
