@@ -40,7 +40,6 @@ def serve(
     """
     # The server's modules take a second to load, and no other command needs them.
     from madsci_event_server.serving import run
-
     from madsci_event_server.settings import Settings
 
     flags = {"db_url": db, "host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
