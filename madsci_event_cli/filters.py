@@ -4,7 +4,7 @@ Values are checked here, before anything is asked of a server, so that a typing 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Annotated, Any, Final
 
@@ -12,19 +12,33 @@ import typer
 
 from madsci_event_cli.time_expressions import parse_moment
 from madsci_event_server.errors import InvalidInput, shown
-from madsci_event_server.vocabulary import ID_FIELDS, LEVELS_BY_NAME, EventLogLevel
+from madsci_event_server.vocabulary import ID_FIELDS, LEVELS_BY_NAME, EventLogLevel, EventType
+
+Completion = Callable[[str], list[str]]
 
 _WHICH: Final = "Which events"
 _TEXT: Final = "By what they say"
 _IDS: Final = "By id"
 
 
-def _one(metavar: str, help_: str, panel: str = _WHICH) -> Any:
-    return Annotated[str | None, typer.Option(metavar=metavar, help=help_, rich_help_panel=panel)]
+def levels_beginning(incomplete: str) -> list[str]:
+    """For completion."""
+    return [level.name.lower() for level in EventLogLevel if level.name.lower().startswith(incomplete.lower())]
 
 
-def _some(metavar: str, help_: str = "", panel: str = _WHICH) -> Any:
-    return Annotated[list[str] | None, typer.Option(metavar=metavar, help=help_, rich_help_panel=panel)]
+def types_beginning(incomplete: str) -> list[str]:
+    """For completion."""
+    return [name.value for name in EventType if name.value.startswith(incomplete.lower())]
+
+
+def _one(metavar: str, help_: str, panel: str = _WHICH, *, complete: Completion | None = None) -> Any:
+    option = typer.Option(metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
+    return Annotated[str | None, option]
+
+
+def _some(metavar: str, help_: str = "", panel: str = _WHICH, *, complete: Completion | None = None) -> Any:
+    option = typer.Option(metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
+    return Annotated[list[str] | None, option]
 
 
 def _flag(names: str, help_: str) -> Any:
@@ -32,8 +46,14 @@ def _flag(names: str, help_: str) -> Any:
 
 
 FILTER_OPTIONS: Final[Mapping[str, Any]] = {
-    "level": _one("LEVEL", "debug, info, warning, error, critical: this and above. error,critical: exactly these."),
-    "type": _some("TYPE", "What it is about: workflow_start, 'workflow_*', '!log_debug' (not this)."),
+    "level": _one(
+        "LEVEL",
+        "debug, info, warning, error, critical: this and above. error,critical: exactly these.",
+        complete=levels_beginning,
+    ),
+    "type": _some(
+        "TYPE", "What it is about: workflow_start, 'workflow_*', '!log_debug' (not this).", complete=types_beginning
+    ),
     "node": _some("NODE", "A node, by its name or id."),
     "name": _some("NAME", "The name an event goes by: a node's, a manager's."),
     "since": _one("TIME", "From then on: 15m, 2h30m, yesterday, 'monday 9:00', 14:05, or RFC 3339."),

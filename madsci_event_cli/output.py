@@ -317,7 +317,7 @@ def value_text(value: object) -> str:
     """A JSON value as a cell: text as it is, nothing for null, the rest as compact JSON."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value if isinstance(value, str) else encode(value)
 
 
 def csv_row(values: Iterable[object]) -> str:

@@ -127,17 +127,22 @@ def cells(text: str) -> int:
 
 def cut(text: str, width: int) -> str:
     """`text` in at most `width` cells, the last an ellipsis where something is missing."""
+    if len(text) <= _MEASURED_CHARACTERS and cells(text) <= width:
+        return text
     if width <= 0:
         return ""
-    # No character of a cluster is wider than two cells, so a long text need not be measured to its end.
-    if len(text) <= width and cells(text) <= width:
-        return text
-    if text.isascii():
-        return f"{text[: width - 1]}…"
+    head = text[: max(width, _MEASURED_CHARACTERS)]
+    if head.isascii():
+        return f"{head[: width - 1]}…"
     from rich.cells import split_text
 
-    head, _ = split_text(text[: width * 8], width - 1)
-    return f"{head}…"
+    left, _ = split_text(head, width - 1)
+    # A wide character cut in half is a space there; here the ellipsis takes its place.
+    return f"{left if head.startswith(left) else left[:-1]}…"
+
+
+_MEASURED_CHARACTERS: Final = 4096
+"""Longer text is no line of any terminal: it is cut without being measured."""
 
 
 def fitted(text: str, width: int) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from madsci_event_cli.filters import key_and_value, level_named
+from madsci_event_cli.filters import key_and_value, level_named, levels_beginning, types_beginning
 from madsci_event_cli.output import Format
 from madsci_event_cli.registration import register
 from madsci_event_cli.session import Session
@@ -34,9 +34,13 @@ def log(
     ids: Mapping[str, str | None],
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What happened.")],
     *,
-    level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning, error or critical.")] = "info",
+    level: Annotated[
+        str,
+        typer.Option(metavar="LEVEL", help="debug, info, warning, error or critical.", autocompletion=levels_beginning),
+    ] = "info",
     type: Annotated[  # noqa: A002  # the option's name
-        str | None, typer.Option(metavar="TYPE", help="workflow_start ...; otherwise log_LEVEL.")
+        str | None,
+        typer.Option(metavar="TYPE", help="workflow_start ...; otherwise log_LEVEL.", autocompletion=types_beginning),
     ] = None,
     data: Annotated[
         list[str] | None,
