@@ -67,10 +67,15 @@ def test_what_cannot_be_a_type_is_kept_as_data(outgoing: Outgoing) -> None:
     assert event["event_data"]["event_type"] == "no such/type!"
 
 
-@pytest.mark.parametrize("data", [{"temperature": 5}, {"event_type": "X", "temperature": 5}, {}, [1, 2], 5, None, True])
+@pytest.mark.parametrize("data", [{"temperature": 5}, {"event_type": "X", "temperature": 5}, {}, [1, 2]])
 def test_data_comes_back_whole(outgoing: Outgoing, data: Any) -> None:
     assert as_whole_event(data) is None
     assert logged(outgoing, data)["event_data"] == data
+
+
+@pytest.mark.parametrize("value", [5, None, True, 2.5])
+def test_any_other_value_is_the_message(outgoing: Outgoing, value: Any) -> None:
+    assert logged(outgoing, value, step=3)["event_data"] == {"message": value, "step": 3}
 
 
 def test_data_that_is_no_object_stands_beside_keywords(outgoing: Outgoing) -> None:
