@@ -1,8 +1,9 @@
 """Outgoing events: from whatever a caller logs to the one line of JSON that is sent.
 
-What goes where. A text is `event_data.message`, with bound context and keywords beside it. A dict is `event_data`.
-An exception is `event_data.exception` (`type`, `message`) and `event_data.traceback`. A name that is taken gets an
-underscore, so nothing is overwritten. Whole events (ours, MADSci's, or their dicts) are sent as they are.
+What goes where. A dict or a list is `event_data`; a text, or any other value, is `event_data.message`. Bound context
+and keywords stand beside it. An exception is `event_data.exception` (`type`, `message`) and `event_data.traceback`. A
+name that is taken gets an underscore, so nothing is overwritten. Whole events (ours, MADSci's, or their dicts) are sent
+as they are.
 """
 
 import itertools
@@ -226,7 +227,7 @@ def _event_data(logged: Any, context: Mapping[str, Any], keywords: dict[str, Any
     plain = jsonable(logged)
     if isinstance(plain, dict):
         found = plain
-    elif isinstance(logged, str):
+    elif not isinstance(plain, list):
         found = {"message": plain}
     elif context or keywords or error is not None:
         found = {"data": plain}
