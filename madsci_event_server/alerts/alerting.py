@@ -119,7 +119,7 @@ class Alerting:
         self.writer = MailWriter(self._email, config.lab_name, config.zone)
         self._reader = AlertReader(events, alerts, self.rules, self._email)
         self._notifier = Notifier(events, alerts, self.rules, self._email, self.writer)
-        self._delivery = Delivery(alerts, self._email, self._changing, random.Random(secrets.randbits(64)))
+        self._delivery = Delivery(alerts, self._email, self._changing, random.Random())  # noqa: S311 - spreads retries, guards nothing
         self._explainer = Explainer(config.alert_level, self._email, config.zone)
         self._something_changed = asyncio.Event()
         self._mail_written = asyncio.Event()
@@ -153,8 +153,8 @@ class Alerting:
 
     async def watch(self) -> None:
         """Counts all new events, then writes the mails that are due."""
-        while await self._read_some() == EVENTS_A_TIME:
-            await asyncio.sleep(0)  # whoever else waits goes first
+        while await self._read_some() == EVENTS_A_TIME:  # noqa: ASYNC110 - this reads, it does not poll
+            await asyncio.sleep(0)  # whoever else is ready goes first
         async with self._changing:
             if await self._notifier.plan(self._clock()):
                 self._mail_written.set()
@@ -176,7 +176,7 @@ class Alerting:
                 await loop()
             except (StoreError, QueryTimedOut) as error:
                 _log.warning("alerting waits for the store: %s", error)
-            except Exception:  # one bad event or mail must not end all alerting
+            except Exception:  # noqa: BLE001 - one bad event or mail must not end all alerting
                 _log.exception("alerting failed and goes on")
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -49,8 +49,7 @@ class Explainer:
     ) -> list[str]:
         """What happened to an alert that counted the event, and what each recipient was told."""
         found = [
-            f"It was counted in alert {alert.alert_id} ({alert.state}, {alert.count} event"
-            f"{'' if alert.count == 1 else 's'} of rule {alert.rule})."
+            f"It was counted in alert {alert.alert_id} ({alert.state}, x{alert.count}, rule {alert.rule})."
         ]
         if alert.acknowledged is not None:
             found.append(f"{alert.acknowledged.by} acknowledged it at {self._at(alert.acknowledged.at)}: no more mail.")

@@ -1,4 +1,4 @@
-"""An alert's life: opened, counted, acknowledged, resolved; and when people are next told. Pure: time is an argument."""
+"""An alert's life: opened, counted, acknowledged, resolved; and when people are next told. Pure."""
 
 import hashlib
 from collections.abc import Sequence

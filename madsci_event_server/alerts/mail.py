@@ -156,11 +156,10 @@ class MailWriter:
 
     def _storm_text(self, draft: Draft) -> str:
         until = self._moment(draft.held_until) if draft.held_until is not None else "later"
-        events = sum(alert.count for alert in draft.alerts)
+        events = _plural(sum(alert.count for alert in draft.alerts), "event")
         return "\n".join(
             [
-                f"Too much is going wrong to mail it all: {_plural(len(draft.alerts), 'alert')} with "
-                f"{_plural(events, 'event')}.",
+                f"Too much is going wrong to mail it all: {_plural(len(draft.alerts), 'alert')} with {events}.",
                 f"You get no further alert mail until {until}. Everything is still recorded and counted.",
                 "",
                 *self._lines(draft.alerts),

@@ -93,7 +93,7 @@ class RuleBook:
 
     @cached_property
     def _may_matter(self) -> re.Pattern[bytes] | None:
-        """Finds the level and flag as `Event.encode` writes them, wherever they are; None where levels decide nothing."""
+        """Finds level and flag as `Event.encode` writes them, wherever they are; None where levels decide nothing."""
         levels = {level for rule in self.rules for level in rule.query.levels}
         if len(levels) == len(EventLogLevel):
             return None

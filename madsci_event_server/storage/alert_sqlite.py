@@ -4,7 +4,7 @@ It opens nothing itself: the event store lends it its one writer and its readers
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
@@ -120,7 +120,7 @@ class SQLiteAlertStore:
 
     async def alerts(self, states: Collection[AlertState], limit: int) -> list[Alert]:
         rows = await self._rows(
-            f"SELECT document FROM alerts WHERE state IN ({_marks(states)})"
+            f"SELECT document FROM alerts WHERE state IN ({_marks(states)})"  # noqa: S608 - question marks
             " ORDER BY updated_us DESC, last_seq DESC LIMIT ?",
             (*states, limit),
         )
@@ -155,7 +155,7 @@ class SQLiteAlertStore:
 
     async def mails(self, states: Collection[MailState], limit: int) -> list[Mail]:
         rows = await self._rows(
-            f"SELECT document FROM alert_mails WHERE state IN ({_marks(states)})"
+            f"SELECT document FROM alert_mails WHERE state IN ({_marks(states)})"  # noqa: S608 - question marks
             " ORDER BY created_us DESC, mail_id DESC LIMIT ?",
             (*states, limit),
         )

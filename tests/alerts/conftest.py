@@ -1,0 +1,30 @@
+"""Stores and mail servers for alerting."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from madsci_event_server.storage.base import EventStore
+from madsci_event_server.storage.memory import MemoryStore
+from tests.alerts.bench import Bench, a_bench
+from tests.alerts.smtp_servers import Post, a_mail_server
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[EventStore]:
+    async with MemoryStore() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def post() -> AsyncIterator[Post]:
+    """A mail server that takes everything."""
+    async with a_mail_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def bench(store: EventStore, post: Post) -> AsyncIterator[Bench]:
+    """Alerting that mails Ada."""
+    async with a_bench(store, post) as made:
+        yield made
