@@ -1,18 +1,20 @@
 """Stores and mail servers for alerting."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore
-from madsci_event_server.storage.memory import MemoryStore
 from tests.alerts.bench import Bench, a_bench
 from tests.alerts.smtp_servers import Post, a_mail_server
 
 
-@pytest.fixture
-async def store() -> AsyncIterator[EventStore]:
-    async with MemoryStore() as opened:
+@pytest.fixture(params=["memory:", "sqlite:///events.db"])
+async def store(request: pytest.FixtureRequest, lab: Path) -> AsyncIterator[EventStore]:
+    """Each store that can hold alerts."""
+    async with open_store(request.param, lab_directory=lab) as opened:
         yield opened
 
 

@@ -42,7 +42,7 @@ class Post:
     @property
     def mails(self) -> list[EmailMessage]:
         parser = BytesParser(policy=email.policy.default)
-        return [message for raw in self.taken if isinstance(message := parser.parsebytes(raw), EmailMessage)]
+        return [parser.parsebytes(raw) for raw in self.taken]
 
     @property
     def subjects(self) -> list[str]:
@@ -79,6 +79,7 @@ class _Clerk(SMTP):
         if post.drops:
             post.drops -= 1
             await self.push("354 go on")
+            assert isinstance(self.transport, asyncio.WriteTransport)
             self.transport.abort()
             return
         await super().smtp_DATA(arg)
