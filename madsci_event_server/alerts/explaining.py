@@ -48,9 +48,7 @@ class Explainer:
         now: datetime,
     ) -> list[str]:
         """What happened to an alert that counted the event, and what each recipient was told."""
-        found = [
-            f"It was counted in alert {alert.alert_id} ({alert.state}, x{alert.count}, rule {alert.rule})."
-        ]
+        found = [f"It was counted in alert {alert.alert_id} ({alert.state}, x{alert.count}, rule {alert.rule})."]
         if alert.acknowledged is not None:
             found.append(f"{alert.acknowledged.by} acknowledged it at {self._at(alert.acknowledged.at)}: no more mail.")
         if alert.resolved is not None:

@@ -25,6 +25,8 @@ DETAILED_ALERTS: Final = 3
 LISTED_ALERTS: Final = 30
 _SUBJECT_MESSAGE_CHARACTERS: Final = 90
 _NAME_CHARACTERS: Final = 60
+_NAME_COLUMNS: Final = 24
+_RULE: Final = "\n\n" + "-" * 72 + "\n\n"
 _LINE_MESSAGE_CHARACTERS: Final = 200
 _MAX_REFERENCES: Final = 20
 _PRIORITIES: Final[Mapping[Importance, tuple[str, str]]] = {
@@ -152,7 +154,7 @@ class MailWriter:
         parts = [self._detail(alert, draft) for alert in detailed]
         if listed:
             parts.append("\n".join(["Also", *self._lines(listed)]))
-        return "\n\n\n".join(parts) + "\n"
+        return _RULE.join(parts) + "\n"
 
     def _storm_text(self, draft: Draft) -> str:
         until = self._moment(draft.held_until) if draft.held_until is not None else "later"
@@ -212,11 +214,13 @@ class MailWriter:
         title = f"Last events of {visible(context.title)}"
         if context.problem is not None:
             return [f"{title}: {context.problem}", f"See more\n  {visible(context.command)}"]
+        names = [visible(event.name or "-")[:_NAME_COLUMNS] for event in context.events]
+        width = max(map(len, names), default=0)
         lines = [
             f"  {event.event_timestamp.astimezone(self._zone):%H:%M:%S.%f}"[:-3]
-            + f"  {event.log_level.name:<8}  {visible(event.name or '-')[:24]}  "
+            + f"  {event.log_level.name:<8}  {name:<{width}}  "
             + _cut(visible(event.message), _LINE_MESSAGE_CHARACTERS)
-            for event in context.events
+            for event, name in zip(context.events, names, strict=True)
         ]
         return ["\n".join([title, *lines]), f"See more\n  {visible(context.command)}"]
 

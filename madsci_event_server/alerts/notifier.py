@@ -212,7 +212,13 @@ class Notifier:
     async def _context(self, event: Event) -> Context:
         title, filters = _surroundings(event)
         command = command_line({name.replace("_", "-"): value for name, value in filters.items()}, 50)
-        query = EventQuery.parse({**filters, "limit": CONTEXT_EVENTS, "order": "-time", "include_archived": True})
+        page_of = {
+            "end_time": event.event_timestamp,
+            "limit": CONTEXT_EVENTS,
+            "order": "-time",
+            "include_archived": True,
+        }
+        query = EventQuery.parse({**filters, **page_of})
         try:
             page = await self._events.find(query.resolved(self._events.names_directory))
         except QueryTimedOut:
@@ -277,7 +283,8 @@ def _surroundings(event: Event) -> tuple[str, dict[str, str]]:
         filters = {"node_id": ids["node_id"]} if name is None or name.startswith("!") else {"node": name}
         return f"node {name or ids['node_id']}", filters
     if event.name is not None and not event.name.startswith("!"):
-        return event.name, {"name": event.name}
+        is_node = isinstance(event.event_data, dict) and event.event_data.get("node_name") == event.name
+        return (f"node {event.name}", {"node": event.name}) if is_node else (event.name, {"name": event.name})
     for name, value in ids.items():
         return f"{name.removesuffix('_id')} {value}", {name: value}
     return "the whole lab", {}

@@ -298,7 +298,8 @@ class MailSession:
                 f"nothing listens at {self._config.smtp_server} port {self._config.smtp_port}: connection refused",
                 "check smtp_server and smtp_port, and that the mail server runs",
             )
-        if isinstance(cause, (aiosmtplib.SMTPServerDisconnected, ConnectionError)) and self._doing != "connect":
+        hung_up = isinstance(cause, ConnectionError) and self._doing != "connect"
+        if hung_up or isinstance(cause, aiosmtplib.SMTPServerDisconnected):
             return MailNotTaken(f"{self._server} closed the connection, {_STEPS[self._doing]}", _LATER)
         return MailNotTaken(
             f"{self._server} cannot be reached, {_STEPS[self._doing]} ({_one_line(str(cause))})",

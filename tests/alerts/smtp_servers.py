@@ -3,6 +3,7 @@
 import asyncio
 import email.policy
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Post:
     """How many mails to hang up on before the end of them."""
     hang: asyncio.Event | None = None
     """While set to an event that has not happened: mails are not answered."""
+    handed_over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Happens when a mail has come in whole."""
 
     @property
     def mails(self) -> list[EmailMessage]:
@@ -48,7 +51,7 @@ class Post:
     def subjects(self) -> list[str]:
         return [str(mail["Subject"]) for mail in self.mails]
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address in self.rcpt_answers:
@@ -56,7 +59,8 @@ class Post:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.handed_over.set()
         if self.hang is not None:
             await self.hang.wait()
         if self.data_answer is not None:
@@ -74,7 +78,7 @@ class _Clerk(SMTP):
         self.event_handler.sessions += 1
         super().connection_made(transport)
 
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+    async def smtp_DATA(self, arg: str) -> None:
         post = self.event_handler
         if post.drops:
             post.drops -= 1
@@ -87,7 +91,8 @@ class _Clerk(SMTP):
 
 def _login(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
     assert isinstance(data, LoginPassword)
-    return AuthResult(success=data.login == USERNAME.encode() and data.password == PASSWORD.encode())
+    right = data.login == USERNAME.encode() and data.password == PASSWORD.encode()
+    return AuthResult(success=right, handled=False)
 
 
 def server_tls() -> ssl.SSLContext:
@@ -108,7 +113,9 @@ async def a_mail_server(
         options |= {"authenticator": _login, "auth_required": True, "auth_require_tls": starttls}
 
     def clerk() -> SMTP:
-        return _Clerk(post, hostname="mail.test", **options)
+        with warnings.catch_warnings():  # of a login without encryption, which is what some tests are about
+            warnings.simplefilter("ignore", UserWarning)
+            return _Clerk(post, hostname="mail.test", **options)
 
     async with _listening(clerk, ssl=server_tls() if implicit_tls else None, port=port) as post.port:
         yield post
