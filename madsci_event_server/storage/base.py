@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.query import EventQuery, NameDirectory
+from madsci_event_server.storage.alert_base import AlertStore
 
 DEFAULT_QUERY_SECONDS = 10.0
 """How long one query may take before QueryTimedOut."""
@@ -155,6 +156,9 @@ class EventStore(Protocol):
     @property
     def names_directory(self) -> NameDirectory:
         """Names to ids as far as appended here, in memory; for `EventQuery.resolved`."""
+
+    def alert_store(self) -> AlertStore:
+        """What alerting remembers, kept with the events and as durably; always the same one."""
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order; the answers are in this order too.

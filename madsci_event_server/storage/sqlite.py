@@ -14,6 +14,8 @@ from madsci_event_server.errors import NotFound
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.storage import sqlite_counting, sqlite_finding, sqlite_writing
+from madsci_event_server.storage.alert_base import AlertStore
+from madsci_event_server.storage.alert_sqlite import SQLiteAlertStore
 from madsci_event_server.storage.base import (
     DEFAULT_QUERY_SECONDS,
     MAX_NAMES,
@@ -43,6 +45,7 @@ class SQLiteStore:
         self._labels = sqlite_writing.Labels()
         self._names = _Names()
         self._store_id = ""
+        self._alerts = SQLiteAlertStore(self._database)
 
     async def __aenter__(self) -> Self:
         await self._database.open()
@@ -66,6 +69,10 @@ class SQLiteStore:
     def names_directory(self) -> NameDirectory:
         """Names to ids, of nodes only: the others are many, and no query needs them."""
         return self._names
+
+    def alert_store(self) -> AlertStore:
+        """What alerting remembers, in the same file, written by the same writer."""
+        return self._alerts
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order."""
