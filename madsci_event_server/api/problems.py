@@ -47,6 +47,7 @@ STATUSES: Final[Mapping[type[MadsciEventsError], int]] = {
 }
 """The status of each failure; of the most special class that is here."""
 
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MAX_TEXT_CHARACTERS = 2_000
 _MAX_FIELD_CHARACTERS = 200
 _STORE_RETRY_SECONDS = 5
@@ -134,11 +135,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_of(request: Request) -> list[str]:
     """Every method some route offers at this path: one route's own 405 knows only its own."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    routes = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
