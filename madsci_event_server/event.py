@@ -7,7 +7,7 @@ derived here and nowhere else, and is never written into what was sent.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
@@ -427,7 +427,7 @@ def _parse_event(document: Mapping[str, Any], zone: tzinfo | None, *, keep_serve
             if keep_server_fields and value is not None:
                 found[name] = value if name == "archived" else parse_time(value, UTC, name)
         elif name != "_id":
-            found[_tidy_name(name)] = _tidy(value, name)
+            found[_new_name(name, found)] = _tidy(value, name)
     _take_other_id_key(found, document)
     return found
 
@@ -481,7 +481,7 @@ def _parse_source(value: object) -> dict[str, Any]:
                 raise InvalidEvent(f"source.{name}", _not_a_ulid(item), value=item)
             found[name] = item
         else:
-            found[_tidy_name(name)] = _tidy(item, f"source.{name}")
+            found[_new_name(name, found)] = _tidy(item, f"source.{name}")
     return found
 
 
@@ -502,10 +502,13 @@ def _tidy(value: Any, field: str) -> Any:
     return _tidy(to_jsonable_python(value, fallback=repr, inf_nan_mode="constants", bytes_mode="base64"), field)
 
 
-def _tidy_name(name: object) -> str:
+def _new_name(name: object, others: Collection[str]) -> str:
     if not isinstance(name, str):
         raise InvalidEvent(shown(name), "is not a field name; names are strings")
-    return str(tidy(name, "field name"))
+    clean = str(tidy(name, "field name"))
+    if clean in others:
+        raise InvalidEvent(shown(name), "is the same as another name once lone surrogates are replaced; rename one")
+    return clean
 
 
 _PARSERS: Final[dict[str, Callable[[Any, tzinfo | None], Any]]] = {

@@ -69,6 +69,8 @@ def problem(error: MadsciEventsError, **more: Any) -> Response:
 
 def problem_text(error: MadsciEventsError) -> str:
     """What is wrong and the way out, as an answer may carry it."""
+    if isinstance(error, InvalidInput) and len(error.field) > _MAX_FIELD_CHARACTERS:
+        return f"{_text(error.field, _MAX_FIELD_CHARACTERS)}: {_text(error.problem, _MAX_TEXT_CHARACTERS // 2)}"
     return _text(str(error), _MAX_TEXT_CHARACTERS)
 
 
