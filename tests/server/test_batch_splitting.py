@@ -1,6 +1,7 @@
 """A body cut anywhere gives the same items: what the network does to it means nothing."""
 
 import json
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ def split(body: bytes, cuts: list[int], limit: int = 10_000) -> list[bytes | str
     """Each item's bytes, or what is wrong with it."""
     splitter = BatchSplitter(limit)
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    found = [item for start, end in zip(edges, edges[1:], strict=False) for item in splitter.feed(body[start:end])]
+    found = [item for start, end in pairwise(edges) for item in splitter.feed(body[start:end])]
     found += splitter.finish()
     assert [item.place for item in found] == list(range(len(found)))
     return [item.problem.problem if item.problem else item.body for item in found]
