@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from madsci_event_server.errors import (
     Ambiguous,
@@ -58,6 +59,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MadsciEventsError, _on_failure)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)
+
+
+class Answered:
+    """A plain ASGI application whose failures are answered as those of `install`, without the framework around it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except MadsciEventsError as error:
+            await _failure(error)(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        except Exception:
+            await _bug(scope["method"], scope["path"])(scope, receive, send)
+            raise
 
 
 def problem(error: MadsciEventsError, **more: Any) -> Response:
@@ -118,6 +137,10 @@ def _retry_after(error: MadsciEventsError) -> int | None:
 
 async def _on_failure(_: Request, error: Exception) -> Response:
     assert isinstance(error, MadsciEventsError)  # noqa: S101  # it is registered for these
+    return _failure(error)
+
+
+def _failure(error: MadsciEventsError) -> Response:
     if status_of(error) >= 500 and not isinstance(error, (NotOffered, Overloaded)):
         _log.warning("%s: %s", type(error).__name__, error)
     return problem(error)
@@ -146,12 +169,10 @@ def _methods_of(request: Request) -> list[str]:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
+    return _bug(request.method, request.url.path)
+
+
+def _bug(method: str, path: str) -> Response:
     """Uvicorn logs the traceback; the client learns that it was not its fault, and nothing of ours."""
-    _log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-    return _answer(
-        500,
-        {
-            "detail": "the server failed at this request; its log says where. It is a bug, please report it",
-            "errors": [],
-        },
-    )
+    _log.error("%s %s failed, and it is a bug; its traceback follows", method, shown(path))
+    return _answer(500, {"detail": "the server failed at this request; its log says where: a bug", "errors": []})
