@@ -88,6 +88,14 @@ class EventReader:
         parsed(response, self.server)
         return response.content.strip()
 
+    async def newest(self, number: int, level: int) -> dict[str, Any]:
+        """The newest events from this level up, by id and newest first, as MADSci's servers answer them too."""
+        return await self._document("GET", "events", params={"number": str(number), "level": str(level)})
+
+    async def select(self, selector: Mapping[str, Any]) -> dict[str, Any]:
+        """All events a MongoDB-shaped selector matches, by id, as MADSci's servers answer them too."""
+        return await self._document("POST", "events/query", json=dict(selector), timeout=_SLOW)
+
     async def facets(self, fields: Collection[str], query: "Query | None" = None, *, limit: int = 20) -> dict[str, Any]:
         """`{"facets": {field: [{"value", "count"}]}, "total", "truncated": [fields]}`, largest count first."""
         parameters = [*_parameters(query), *(("field", field) for field in fields), ("limit", str(limit))]
