@@ -31,13 +31,13 @@ def types_beginning(incomplete: str) -> list[str]:
     return [name.value for name in EventType if name.value.startswith(incomplete.lower())]
 
 
-def _one(metavar: str, help_: str, panel: str = _WHICH, *, complete: Completion | None = None) -> Any:
-    option = typer.Option(metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
+def _one(name: str, metavar: str, help_: str, panel: str = _WHICH, complete: Completion | None = None) -> Any:
+    option = typer.Option(f"--{name}", metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
     return Annotated[str | None, option]
 
 
-def _some(metavar: str, help_: str = "", panel: str = _WHICH, *, complete: Completion | None = None) -> Any:
-    option = typer.Option(metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
+def _some(name: str, metavar: str, help_: str = "", panel: str = _WHICH, complete: Completion | None = None) -> Any:
+    option = typer.Option(f"--{name}", metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
     return Annotated[list[str] | None, option]
 
 
@@ -45,26 +45,35 @@ def _flag(names: str, help_: str) -> Any:
     return Annotated[bool | None, typer.Option(names, help=help_, rich_help_panel=_WHICH)]
 
 
+def id_option(field: str) -> str:
+    """`--node-id` for `node_id`."""
+    return f"--{field.replace('_', '-')}"
+
+
 FILTER_OPTIONS: Final[Mapping[str, Any]] = {
     "level": _one(
+        "level",
         "LEVEL",
         "debug, info, warning, error, critical: this and above. error,critical: exactly these.",
         complete=levels_beginning,
     ),
     "type": _some(
-        "TYPE", "What it is about: workflow_start, 'workflow_*', '!log_debug' (not this).", complete=types_beginning
+        "type",
+        "TYPE",
+        "What it is about: workflow_start, 'workflow_*', '!log_debug' (not this).",
+        complete=types_beginning,
     ),
-    "node": _some("NODE", "A node, by its name or id."),
-    "name": _some("NAME", "The name an event goes by: a node's, a manager's."),
-    "since": _one("TIME", "From then on: 15m, 2h30m, yesterday, 'monday 9:00', 14:05, or RFC 3339."),
-    "until": _one("TIME", "Before then."),
+    "node": _some("node", "NODE", "A node, by its name or id."),
+    "name": _some("name", "NAME", "The name an event goes by: a node's, a manager's."),
+    "since": _one("since", "TIME", "From then on: 15m, 2h30m, yesterday, 'monday 9:00', 14:05, or RFC 3339."),
+    "until": _one("until", "TIME", "Before then."),
     "alert": _flag("--alert/--no-alert", "Only those that force an alert, or only the others."),
     "archived": _flag("--archived", "Archived ones, too."),
-    "search": _one("WORDS", "All of these words occur; plate* begins so, -retry does not occur.", _TEXT),
-    "regex": _one("RE2", "This pattern is somewhere in the message.", _TEXT),
-    "selector": _one("JSON", """MongoDB's filter language: '{"event_data.volume": {"$gt": 10}}'.""", _TEXT),
-    **{field: _some("ID", panel=_IDS) for field in ID_FIELDS},
-    "source": _some("KEY=VALUE", "Any other key of an event's source.", _IDS),
+    "search": _one("search", "WORDS", "All of these words occur; plate* begins so, -retry does not occur.", _TEXT),
+    "regex": _one("regex", "RE2", "This pattern is somewhere in the message.", _TEXT),
+    "selector": _one("selector", "JSON", """MongoDB's filter language: '{"event_data.volume": {"$gt": 10}}'.""", _TEXT),
+    **{field: _some(id_option(field)[2:], "ID", panel=_IDS) for field in ID_FIELDS},
+    "source": _some("source", "KEY=VALUE", "Any other key of an event's source.", _IDS),
 }
 """The options that say which events, by parameter name. A leading `!` on a value of `_some` means: not this."""
 

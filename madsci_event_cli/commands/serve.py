@@ -26,12 +26,18 @@ def serve(
     *,
     db: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where events are kept: sqlite:///PATH, mongodb://HOST or memory:."),
+        typer.Option("--db", metavar="URL", help="Where events are kept: sqlite:///PATH, mongodb://HOST or memory:."),
     ] = None,
-    host: Annotated[str | None, typer.Option(metavar="HOST", help="The address to listen on. [127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port; 0 picks a free one. [8001]")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Its certificate, for https.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="The address to listen on. [127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="The port; 0 picks a free one. [8001]")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Its certificate, for https.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key.")] = None,
 ) -> None:
     """Start the event server here, until Ctrl-C.
 

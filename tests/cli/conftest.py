@@ -27,3 +27,10 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]
     """An empty server of the test's own."""
     with LiveServer(tmp_path_factory.mktemp("server"), db="memory:") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def log_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server to log to, for tests that look only for what they sent."""
+    with LiveServer(tmp_path_factory.mktemp("server"), db="memory:") as server:
+        yield server.url

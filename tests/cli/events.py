@@ -28,11 +28,15 @@ def some_bodies() -> list[bytes]:
     """One of each: levels, a hidden kind, a name, an alert, text, wide text, hostile text, no message, an id without name."""
     return [
         body(1, log_level="debug", event_type="log_debug", source={"manager_id": "01M84VFHW35SXH6M2XV0RNA0GN"}),
-        body(2, source={"node_id": NODE}, event_data={"message": "Action done", "component_name": "node.liquidhandler_1"}),
+        body(
+            2, source={"node_id": NODE}, event_data={"message": "Action done", "component_name": "node.liquidhandler_1"}
+        ),
         body(3, event_data={"event_type": "workflow_start", "workflow_id": WORKFLOW, "message": "Workflow started"}),
         body(4, log_level="warning", event_type="log_warning", event_data='"a string with \\"quotes\\""'),
         body(5, log_level="error", event_type="node_error", event_data={"volume": 1.5, "wells": ["A1", "B2"]}),
-        body(6, log_level="critical", alert=True, source={"name": "hood_2"}, event_data={"message": "=1+1 is a formula"}),
+        body(
+            6, log_level="critical", alert=True, source={"name": "hood_2"}, event_data={"message": "=1+1 is a formula"}
+        ),
         body(7, event_data={"message": "日本語の長い名前と👩‍🔬絵文字 e\u0301"}),
         body(8, event_type="test", event_data={"message": HOSTILE, "node_name": "\x1b[31mred"}),
         body(9, event_timestamp="2026-11-24T00:00:01Z", event_data={}),

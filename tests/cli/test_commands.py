@@ -17,9 +17,9 @@ from tests.processes import free_port
 ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
-def messages(*arguments: str, server: str) -> list[str]:
-    """What a query finds, in its order."""
-    return run_here("query", "-o", "raw", *arguments, server=server).lines
+def count(*arguments: str, server: str) -> int:
+    """How many events a query finds."""
+    return len(run_here("query", "--all", "--fields", "event_id", *arguments, server=server).lines)
 
 
 # --- query -----------------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_the_last_n_come_oldest_first_in_every_format(server: str) -> None:
         (["--level", "error", "-n", "1"], [6]),
         (["--search", "nowhere"], []),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(map(str, value)),
 )
 def test_filters(arguments: list[str], numbers: list[int], server: str) -> None:
     ran = run_here("query", "--fields", "event_id", *arguments, server=server)
@@ -93,8 +93,8 @@ def test_filters(arguments: list[str], numbers: list[int], server: str) -> None:
         (["--selector", '{"$where": "1"}'], "--selector"),
         (["--regex", "(?=x)"], "--regex"),
         (["--search", "!!!"], "--search: '!!!' holds no letter or digit"),
-        (["-n", "0"], "0 is not in the range"),
-        (["-n", "many"], "'many' is not a valid int"),
+        (["-n", "0"], "Invalid value for '-n' / '--number'"),
+        (["-n", "many"], "Invalid value for '-n' / '--number'"),
         (["--levle", "error"], "No such option: --levle"),
         (["-o", "xml"], "xml"),
     ],
@@ -147,7 +147,7 @@ def test_archived_events_are_hidden_unless_asked_for(own_server: LiveServer) -> 
         client.post("/events", content=b"\n".join(some_bodies())).raise_for_status()
     run_here("archive", "--id", "01M84W00C21SPHKDZ53DPX0001", server=own_server.url)
 
-    assert len(messages("--all", server=own_server.url)) + 1 == len(messages("--all", "--archived", server=own_server.url))
+    assert (count(server=own_server.url), count("--archived", server=own_server.url)) == (8, 9)
 
 
 # --- get -------------------------------------------------------------------------------------------------------------
@@ -173,27 +173,27 @@ def test_an_id_that_fits_none_or_several_is_refused(id_: str, said: str, server:
 # --- log -------------------------------------------------------------------------------------------------------------
 
 
-def logged(*arguments: str, server: LiveServer) -> dict[str, object]:
+def logged(*arguments: str, server: str) -> dict[str, object]:
     """The event as the server has it after `log` with these arguments."""
-    ran = run_here("log", *arguments, server=server.url)
+    ran = run_here("log", *arguments, server=server)
     assert (ran.code, ran.err) == (ExitCode.OK, "")
     assert ULID.fullmatch(ran.out.strip())
-    event: dict[str, object] = json.loads(run_here("get", ran.out.strip(), "-o", "jsonl", server=server.url).out)
+    event: dict[str, object] = json.loads(run_here("get", ran.out.strip(), "-o", "jsonl", server=server).out)
     return event
 
 
-def test_log_prints_the_id_of_what_is_stored(own_server: LiveServer) -> None:
-    event = logged("plate 7 loaded", server=own_server)
+def test_log_prints_the_id_of_what_is_stored(log_server: str) -> None:
+    event = logged("plate 7 loaded", server=log_server)
 
     assert (event["event_type"], event["log_level"], event["alert"]) == ("log_info", 20, False)
     assert (event["event_data"], event["source"]) == ({"message": "plate 7 loaded"}, {})
 
 
-def test_log_with_everything(own_server: LiveServer) -> None:
+def test_log_with_everything(log_server: str) -> None:
     event = logged(
         "no tip", "--level", "WARN", "--data", "well=A3", "--data", "tries=3", "--data", "deep={\"a\": [1.5, null]}",
         "--data", "nan=NaN", "--data", "eq=a=b", "--alert", "--source", "name=hood_2", "--node-id", NODE,
-        "--action-id", "A1", server=own_server,
+        "--action-id", "A1", server=log_server,
     )  # fmt: skip
 
     assert (event["event_type"], event["log_level"], event["alert"]) == ("log_warning", 30, True)
@@ -204,20 +204,20 @@ def test_log_with_everything(own_server: LiveServer) -> None:
     }  # fmt: skip
 
 
-def test_log_with_a_type_of_its_own(own_server: LiveServer) -> None:
-    event = logged("done", "--type", "Experiment_Complete", "--level", "error", server=own_server)
+def test_log_with_a_type_of_its_own(log_server: str) -> None:
+    event = logged("done", "--type", "Experiment_Complete", "--level", "error", server=log_server)
 
     assert (event["event_type"], event["log_level"]) == ("experiment_complete", 40)
 
 
-def test_log_answers_the_event_to_programs(own_server: LiveServer) -> None:
-    ran = run_here("log", "hello", "-o", "jsonl", server=own_server.url)
+def test_log_answers_the_event_to_programs(log_server: str) -> None:
+    ran = run_here("log", "hello", "-o", "jsonl", server=log_server)
 
     assert json.loads(ran.out)["event_data"] == {"message": "hello"}
 
 
-def test_a_message_may_look_like_an_option(own_server: LiveServer) -> None:
-    assert logged("--", "--level", server=own_server)["event_data"] == {"message": "--level"}
+def test_a_message_may_look_like_an_option(log_server: str) -> None:
+    assert logged("--", "--level", server=log_server)["event_data"] == {"message": "--level"}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_archive_before_a_time(full_server: str) -> None:
     ran = run_here("archive", "--before", "2026-11-23T18:51:47.000004Z", "-o", "json", server=full_server)
 
     assert json.loads(ran.out) == {"archived_count": 3}
-    assert len(messages(server=full_server)) == len(some_bodies()) - 3
+    assert count(server=full_server) == len(some_bodies()) - 3
 
 
 def test_archive_by_id(full_server: str) -> None:
@@ -279,7 +279,8 @@ def archived_server(full_server: str) -> str:
 
 
 def archived_count(server: str) -> int:
-    return len(messages("--archived", server=server)) - len(messages(server=server))
+    """How many events are archived."""
+    return count("--archived", server=server) - count(server=server)
 
 
 def test_purge_deletes_what_it_says(archived_server: str) -> None:

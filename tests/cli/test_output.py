@@ -18,7 +18,9 @@ FIELDS = ["event_id", "level", "event_data.wells.1", "workflow_id", "message"]
 MACHINE_FORMATS = [Format.JSON, Format.JSONL, Format.CSV]
 
 
-def written(format_: Format, *, width: int | None = None, color: bool = False, fields: list[str] | None = None) -> bytes:
+def written(
+    format_: Format, *, width: int | None = None, color: bool = False, fields: list[str] | None = None
+) -> bytes:
     """What the same events are in that format."""
     stream = io.BytesIO()
     names = {("manager_id", "01M84VFHW35SXH6M2XV0RNA0GN"): "Example Workcell"}

@@ -205,7 +205,9 @@ def test_no_addresses(address: str) -> None:
         base_url(address)
 
 
-@given(st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=3), max_size=4), JSON_VALUES, st.sampled_from([None, 2]))
+@given(
+    st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=3), max_size=4), JSON_VALUES, st.sampled_from([None, 2])
+)
 def test_events_are_cut_out_as_they_stand(events: list[dict[str, object]], more: object, indent: int | None) -> None:
     text = json.dumps({"before": more, "events": events, "next": more}, indent=indent)
     bodies, rest = split_events(text)

@@ -58,9 +58,7 @@ def test_ordinary_text_is_shown_as_it_is(text: str) -> None:
 
 
 def test_hostile_text_is_seen_for_what_it_is() -> None:
-    assert visible(HOSTILE) == (
-        "evil ␛]0;title␇ \\x9b31m red␍⏎next⇥tab \\u202eoverride\\u202c \\u2028 ␡ end"
-    )
+    assert visible(HOSTILE) == ("evil ␛]0;title␇ \\x9b31m red␍⏎next⇥tab \\u202eoverride\\u202c \\u2028 ␡ end")
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
@@ -206,5 +204,16 @@ def test_a_block_says_everything_sent() -> None:
     )  # fmt: skip
     text = "\n".join(plain(spans) for spans in event_block(event, UTC, {("node_id", NODE): "liquidhandler_1"}))
 
-    for said in (event.event_id, "ERROR", "alert", "t1", "s1", NODE, "liquidhandler_1", "bench-3", '{"k": "v"}', '"deep"'):
+    for said in (
+        event.event_id,
+        "ERROR",
+        "alert",
+        "t1",
+        "s1",
+        NODE,
+        "liquidhandler_1",
+        "bench-3",
+        '{"k": "v"}',
+        '"deep"',
+    ):
         assert said in text
