@@ -11,6 +11,7 @@ import typer
 from madsci_event_cli.commands import archive, get, log, purge, query, serve, status
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
 from madsci_event_cli.helping import Group
+from madsci_event_cli.output import ReaderGone
 from madsci_event_cli.registration import Invocation, take_global_options
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import (
@@ -56,8 +57,7 @@ def run(
     try:
         command = typer.main.get_command(app)
         answer = command.main(list(arguments) or ["--help"], PROGRAM, standalone_mode=False, obj=invocation)
-        stdout.flush()
-    except BrokenPipeError:
+    except ReaderGone:
         _let_go(stdout)
         return ExitCode.OK
     except (MadsciEventsError, KeyboardInterrupt, typer.Abort, _CommandLineError) as error:

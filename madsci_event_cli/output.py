@@ -9,7 +9,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from enum import StrEnum
@@ -79,9 +80,21 @@ _FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
+class ReaderGone(Exception):
+    """Nobody reads stdout any more: `head` has what it wanted. No failure, but nothing is left to do."""
+
+
+@contextmanager
+def _reader_listening() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
 @dataclass
 class Output:
-    """Where results go and how they look. Raises BrokenPipeError when the reader has gone."""
+    """Where results go and how they look. Raises ReaderGone."""
 
     stream: BinaryIO
     format: Format
@@ -153,11 +166,13 @@ class Output:
 
     def part(self, text: str) -> None:
         """Text without a line end."""
-        self.stream.write(text.encode("utf-8", "backslashreplace"))
+        with _reader_listening():
+            self.stream.write(text.encode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         """Hands what was written to the reader now."""
-        self.stream.flush()
+        with _reader_listening():
+            self.stream.flush()
 
     def _message(self, body: bytes) -> str:
         message = parse_event(body).message

@@ -25,7 +25,7 @@ def body(number: int = 1, **fields: Any) -> bytes:
 
 
 def some_bodies() -> list[bytes]:
-    """One of each: levels, a hidden kind, a name, an alert, text, wide text, hostile text, no message, an id without name."""
+    """One of each: levels, a hidden kind, a name, an alert, text, wide and hostile text, no message, a nameless id."""
     return [
         body(1, log_level="debug", event_type="log_debug", source={"manager_id": "01M84VFHW35SXH6M2XV0RNA0GN"}),
         body(

@@ -1,4 +1,4 @@
-"""Files that hold what output must be, byte for byte. To accept a change: run the tests with REWRITE_GOLDEN=1, and look."""
+"""What output must be, byte for byte, in files. To accept a change: run the tests with REWRITE_GOLDEN=1, and look."""
 
 import os
 from pathlib import Path

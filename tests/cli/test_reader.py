@@ -129,7 +129,7 @@ async def test_archive_and_purge(own_server: LiveServer) -> None:
 
 async def test_what_the_server_refuses_is_told_in_its_words(server: str) -> None:
     async with EventReader(server) as reader:
-        with pytest.raises(ServerRefused, match="^kindd: .*did you mean kind"):
+        with pytest.raises(ServerRefused, match=r"^kindd: .*did you mean kind"):
             await reader.find({"kindd": "x"})
         with pytest.raises(NotFound, match="nobody"):
             await reader.get("nobody")
@@ -174,7 +174,7 @@ async def test_a_redirect_names_the_address_to_use() -> None:
 
 async def test_nobody_there() -> None:
     async with EventReader(f"http://127.0.0.1:{free_port()}") as reader:
-        with pytest.raises(ServerUnreachable, match="cannot connect to http://127.0.0.1:"):
+        with pytest.raises(ServerUnreachable, match=r"cannot connect to http://127\.0\.0\.1:"):
             await reader.status()
 
 
@@ -201,7 +201,7 @@ def test_addresses(given: str, base: str) -> None:
 
 @pytest.mark.parametrize("address", ["", "ftp://lab", "http://", "http://lab:port"])
 def test_no_addresses(address: str) -> None:
-    with pytest.raises(InvalidInput, match="^server: .* use http://HOST:PORT"):
+    with pytest.raises(InvalidInput, match=r"^server: .* use http://HOST:PORT"):
         base_url(address)
 
 

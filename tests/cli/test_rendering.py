@@ -136,8 +136,10 @@ def test_levels_differ_without_colour(width: int) -> None:
 def test_every_style_is_in_the_palette_and_every_level_has_a_face() -> None:
     from rich.style import Style
 
-    used = {style for body_ in some_bodies() for width in (60, 200) for _, style in
-            [*event_line(parse_event(body_), layout_for(width)), *sum(event_block(parse_event(body_)), [])]}  # fmt: skip
+    events = [parse_event(body_) for body_ in some_bodies()]
+    lines = [event_line(event, layout_for(width)) for event in events for width in (60, 200)]
+    lines += [spans for event in events for spans in event_block(event)]
+    used = {style for spans in lines for _, style in spans}
 
     assert used <= set(PALETTE)
     assert set(LEVEL_FACES) == set(EventLogLevel)

@@ -74,8 +74,8 @@ def test_just_after_midnight_yesterday_is_the_day_before() -> None:
     assert moment("23:00", just_after) == "2026-11-23T05:00:00+00:00"
 
 
-def test_without_a_zone_it_is_this_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parse_moment("2026-11-23T14:05", now=NOW) == datetime(2026, 11, 23, 14, 5).astimezone()  # noqa: DTZ001
+def test_without_a_zone_it_is_this_machines() -> None:
+    assert parse_moment("2026-11-23T14:05", now=NOW) == datetime(2026, 11, 23, 14, 5).astimezone()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_span(text: str, span: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "10", "h", "-5m", "soon", "9" * 30 + "w"])
 def test_what_is_no_span_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="^--timeout: "):
+    with pytest.raises(InvalidInput, match=r"^--timeout: "):
         parse_span(text, field="--timeout")
 
 
@@ -127,7 +127,6 @@ def test_what_we_write_we_read(naive: datetime, minutes: int) -> None:
 def test_any_text_is_a_moment_or_refused(text: str) -> None:
     try:
         found = parse_moment(text, now=NOW, zone=CHICAGO)
-    except InvalidInput as refused:
-        assert refused.field == "time"
-    else:
-        assert found.tzinfo is UTC
+    except InvalidInput:
+        return
+    assert found.tzinfo is UTC
