@@ -354,20 +354,21 @@ def event_block(event: "Event", zone: tzinfo | None = None, names: Names | None 
     Lines are as long as they are: who draws them wraps or cuts. Line breaks inside the message are kept.
     """
     return [
-        *_heading(event, zone),
+        *_heading(event, zone, names or {}),
         [],
         *_facts(event, zone, names or {}),
         *_data(event),
     ]
 
 
-def _heading(event: "Event", zone: tzinfo | None) -> list[list[Span]]:
+def _heading(event: "Event", zone: tzinfo | None, names: Names) -> list[list[Span]]:
     face = LEVEL_FACES[event.log_level]
     first: list[Span] = [(f" {event.log_level.name} ", face.style), (" ", "")]
     if event.alert:
         first += [(f"{ALERT_MARK} alert ", "alert"), (" ", "")]
-    if event.name is not None:
-        first += [(visible(event.name), "name"), ("  ", "")]
+    about, style = who(event, names)
+    if about:
+        first += [(about, style), ("  ", "")]
     first += [(event.kind, "kind"), ("  ", ""), (_long_time(event.event_timestamp, zone), "time")]
     return [first, *([(visible(line), "heading")] for line in message_text(event).splitlines() or [""])]
 

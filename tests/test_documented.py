@@ -9,7 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from madsci_event_cli.diagnostics import ExitCode
+from madsci_event_cli.main import app
+from madsci_event_cli.output import Format
 from tests.processes import Process, free_port
 
 REPOSITORY = Path(__file__).parents[1]
@@ -108,3 +112,17 @@ def test_the_first_minute_is_as_readme_shows_it(monkeypatch: pytest.MonkeyPatch)
     assert timeless(said.string) == timeless(serving)
     assert [timeless(text) for text in shown] == [timeless(printed) for _, printed in rest]
     assert len(rest) >= 2
+
+
+def first_cells(text: str, heading: str) -> list[str]:
+    """The first column of the table with that first heading."""
+    table = text.partition(f"| {heading} | |\n|---|---|\n")[2].partition("\n\n")[0]
+    return [line.split("|")[1].strip().strip("`") for line in table.splitlines()]
+
+
+def test_every_command_format_and_exit_code_is_in_readme() -> None:
+    text = section("Commands")
+
+    assert sorted(first_cells(text, "command")) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert first_cells(text, "format") == list(Format)
+    assert first_cells(text, "exit code") == [str(int(code)) for code in ExitCode]
