@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from madsci_event_server.api import about, archive, counts, health, problems, reading, search
+from madsci_event_server.api import about, archive, counts, documentation, health, problems, reading, search
 from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
 from madsci_event_server.api.events import PostEvent, PostEvents
@@ -64,11 +64,13 @@ def create_app(settings: Settings) -> EventServer:
         title=settings.name,
         version=health.VERSION,
         lifespan=lifespan,
+        openapi_url=None,
         routes=[Route("/event", PostEvent(), methods=["POST"]), Route("/events", PostEvents(), methods=["POST"])],
     )
     app.state.context = context
-    for part in (archive, counts, search, reading, health, about):
-        app.include_router(part.router)
+    app.state.routers = [part.router for part in (archive, counts, search, reading, health, about, documentation)]
+    for router in app.state.routers:
+        app.include_router(router)
     problems.install(app)
     app.add_middleware(
         CORSMiddleware,
