@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from ulid import ULID
 
 from madsci_event_server.errors import InvalidEvent, InvalidInput, shown
-from madsci_event_server.json_text import encode_json, queryable, tidy
+from madsci_event_server.json_text import encode_json, encode_queryable, queryable, tidy
 from madsci_event_server.vocabulary import ID_FIELDS as ID_FIELDS
 from madsci_event_server.vocabulary import LEVELS_BY_NAME
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS as SOURCE_ID_FIELDS
@@ -44,6 +44,8 @@ _EPOCH_MILLISECONDS_FROM = 2e10
 """Epoch numbers above this are milliseconds, as pydantic (so MADSci) reads them."""
 
 _EVENT_TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
+_ULID_CHARACTERS: Final = 26
+_NOTHING: Final[dict[str, Any]] = {}
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
@@ -117,7 +119,9 @@ def parse_time(value: object, zone: tzinfo | None = None, field: str = "event_ti
 
 def format_time(moment: datetime) -> str:
     """`YYYY-MM-DDTHH:MM:SS.ffffffZ`: always 27 characters, so text order is time order."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def time_to_us(moment: datetime) -> int:
@@ -132,7 +136,7 @@ def us_to_time(microseconds: int) -> datetime:
 
 def canonical_id(text: str) -> str:
     """How an id is compared: a ULID in upper case, anything else as it is."""
-    return text.upper() if _ULID.fullmatch(text) else text
+    return text.upper() if len(text) == _ULID_CHARACTERS and _ULID.fullmatch(text) else text
 
 
 def archived_tail(archived_at: datetime) -> bytes:
@@ -177,7 +181,7 @@ class OwnershipInfo(BaseModel):
 
     def wire(self) -> dict[str, Any]:
         """The object as it is sent and answered: ids that are absent are left out."""
-        found = {name: value for name in SOURCE_ID_FIELDS if (value := getattr(self, name)) is not None}
+        found = {name: value for name, value in self.__dict__.items() if value is not None}
         if self.__pydantic_extra__:
             found.update(self.__pydantic_extra__)
         return found
@@ -279,14 +283,22 @@ class Event(BaseModel):
 
     def encode(self) -> bytes:
         """`wire` as compact JSON. Ends in NOT_ARCHIVED_TAIL or in an `archived_tail`."""
-        return encode_json(self.wire())
+        found = self.wire()
+        body = encode_queryable(found)
+        if body is None:
+            return encode_json(found)
+        if "document" not in self.__dict__:
+            # What was just put together is the queryable form, too: it need not be looked through value by value.
+            del found["_id"]
+            self.__dict__["document"] = found
+        return body
 
     @cached_property
     def document(self) -> dict[str, Any]:
         """The queryable form: what selectors see. The id is `event_id` only."""
         found = self.wire()
         del found["_id"]
-        changed: dict[str, Any] = queryable(found)
+        changed: dict[str, Any] = queryable(found) if encode_queryable(found) is None else found
         return changed
 
     @cached_property
@@ -303,14 +315,17 @@ class Event(BaseModel):
     @cached_property
     def ids(self) -> dict[str, str]:
         """The ids it can be found by, in canonical form: of `source`, else the same key of `event_data`."""
-        extra = self.source.__pydantic_extra__
+        source = self.source.__dict__
+        action_id = (self.source.__pydantic_extra__ or _NOTHING).get("action_id")
         data = self.document["event_data"]
+        if not isinstance(data, dict):
+            data = _NOTHING
         found = {}
         for field in ID_FIELDS:
-            value = getattr(self.source, field) if field != "action_id" else (extra or {}).get(field)
-            if value is None and isinstance(data, dict):
+            value = source.get(field) if field != "action_id" else action_id
+            if value is None:
                 value = data.get(field)
-            if isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
+            if value is not None and isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
                 found[field] = canonical_id(queryable(value))
         return found
 

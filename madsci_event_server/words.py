@@ -14,7 +14,10 @@ from madsci_event_server.errors import InvalidQuery, shown
 TEXT_CHARACTERS = 4096
 """How much of each text is searched; the rest of a longer one is kept but has no words."""
 
-_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_ASCII_WORDS_APART = bytes(
+    ord(character.lower()) if character.isalnum() else ord(" ") for character in map(chr, range(128))
+) + bytes(128)
+"""What each ASCII character becomes before a text is split at spaces: some times faster than a pattern."""
 _WORD = re.compile(r"[^\W_]+")
 _MAX_SEARCH_CHARACTERS = 1000
 
@@ -23,7 +26,7 @@ def words(text: str) -> list[str]:
     """The words of the first 4,096 characters of `text`, in order, repeats included."""
     text = text[:TEXT_CHARACTERS]
     if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
+        return _ascii_words(text)
     # Case folding can undo composition (U+0130 does), hence the second NFKC.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _WORD.findall(folded)
@@ -34,8 +37,12 @@ def distinct_words(texts: Iterable[str]) -> frozenset[str]:
     cut = [text if len(text) <= TEXT_CHARACTERS else text[:TEXT_CHARACTERS] for text in texts]
     joined = "\n".join(cut)
     if joined.isascii():
-        return frozenset(_ASCII_WORD.findall(joined.lower()))
+        return frozenset(_ascii_words(joined))
     return frozenset(word for text in cut for word in words(text))
+
+
+def _ascii_words(text: str) -> list[str]:
+    return text.encode("ascii").translate(_ASCII_WORDS_APART).decode("ascii").split()
 
 
 @dataclass(frozen=True, slots=True)

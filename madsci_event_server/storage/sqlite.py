@@ -34,6 +34,8 @@ from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, 
 _LOOKUP_SECONDS: Final = 60.0
 """For what takes no query: it is served by an index, so only a disk in trouble makes it slow."""
 _IDS_AT_ONCE: Final = 500
+_ROOM_BYTES: Final = 262_144
+"""What must fit on a disk that was full before it counts as writable again: an event with its index entries."""
 
 
 class SQLiteStore:
@@ -164,6 +166,9 @@ class SQLiteStore:
 
     async def status(self) -> StoreStatus:
         """Counts and condition; writes a little to see whether it can."""
+        if self._database.last_write_failed:
+            # A full disk often has room for a page in a file that is there already.
+            await self._database.write(_check_room)
         await self._database.write(_check_writable)
         events, archived, last_seq = await self._database.read(
             lambda connection, _: _counts(connection), _LOOKUP_SECONDS
@@ -255,7 +260,13 @@ def _counts(connection: sqlite3.Connection) -> tuple[int, int, int]:
 
 
 def _check_writable(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'checks'")
+    connection.execute(
+        "UPDATE meta SET value = CASE typeof(value) WHEN 'integer' THEN value + 1 ELSE 0 END WHERE name = 'checks'"
+    )
+
+
+def _check_room(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE meta SET value = zeroblob(?) WHERE name = 'checks'", (_ROOM_BYTES,))
 
 
 def _chunks(ids: Collection[str]) -> Iterator[list[str]]:

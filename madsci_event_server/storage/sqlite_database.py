@@ -84,6 +84,8 @@ class Database:
         self._reading: ThreadPoolExecutor | None = None
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
+        self.last_write_failed = False
+        """Whether the last transaction found the disk full or away."""
 
     async def open(self) -> None:
         """Makes or opens the file and brings its schema up to date. Raises StoreUnusable or StoreUnavailable."""
@@ -142,11 +144,14 @@ class Database:
         try:
             if self._writer is None:
                 self._writer = self._connect()
-            return _in_transaction(self._writer, lambda connection: work(connection, prepared))
+            done = _in_transaction(self._writer, lambda connection: work(connection, prepared))
         except sqlite3.Error as error:
+            self.last_write_failed = True
             # After a full disk or a lost mount a connection may keep the error: the next write gets a new one.
             self._drop_writer()
             raise self._meaning(error) from error
+        self.last_write_failed = False
+        return done
 
     def _drop_writer(self) -> None:
         if self._writer is not None:

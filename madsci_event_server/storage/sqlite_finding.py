@@ -170,9 +170,12 @@ class _Search:
         return (first_seq for (first_seq,) in rows)
 
     def _archived(self, after: Cursor | None) -> Iterator[int]:
-        end = (FOREVER[1], 0) if after is None else (after.time_us, after.position)
-        rows = self._connection.execute(ARCHIVED_DOWN, end)
-        return (first_seq for (first_seq,) in rows)
+        # In two steps, because many are archived at one instant: within that, SQLite would not seek the second column.
+        end = FOREVER[1] if after is None else after.time_us
+        steps = [] if after is None else [(ARCHIVED_WITH, (end, after.position))]
+        for statement, values in [*steps, (ARCHIVED_DOWN, (end,))]:
+            for (first_seq,) in self._connection.execute(statement, values):
+                yield first_seq
 
     def _received(self, driver: AnyOf, after: int) -> Iterator[Found]:
         plan = self._plan
@@ -231,10 +234,8 @@ class _Search:
 
 _EVERYTHING: Final = AnyOf(frozenset({EVERY_EVENT}), disjoint=True)
 
-ARCHIVED_DOWN: Final = (
-    "SELECT first_seq FROM events WHERE archived_us IS NOT NULL AND (archived_us, first_seq) < (?, ?)"
-    " ORDER BY archived_us DESC, first_seq DESC"
-)
+ARCHIVED_WITH: Final = "SELECT first_seq FROM events WHERE archived_us = ? AND first_seq < ? ORDER BY first_seq DESC"
+ARCHIVED_DOWN: Final = "SELECT first_seq FROM events WHERE archived_us < ? ORDER BY archived_us DESC, first_seq DESC"
 
 
 def _numbers(numbers: Iterable[int]) -> str:

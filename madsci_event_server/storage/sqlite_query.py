@@ -7,7 +7,7 @@ too. Of a selector, what stands on indexed fields narrows the search; whether it
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from madsci_event_server.event import canonical_id
 from madsci_event_server.patterns import glob_matches
@@ -16,8 +16,17 @@ from madsci_event_server.selector import And, Condition, Node
 from madsci_event_server.selector_matching import matcher
 from madsci_event_server.storage.sqlite_rows import ALERT, Term
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
+from madsci_event_server.storage.sqlite_words import (
+    all_of,
+    any_of,
+    name_mark,
+    quoted,
+    search_expression,
+    text_expression,
+    value_mark,
+)
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
-from madsci_event_server.words import Phrase, Search, words
+from madsci_event_server.words import Search
 
 FOREVER: Final = (-(2**63), 2**63 - 1)
 
@@ -175,21 +184,7 @@ def _plan_search(plan: Plan, search: Search | None) -> None:
     texts = [word for phrase in (*search.wanted, *search.excluded) for word in (*phrase.whole, phrase.prefix or "")]
     plan.match_is_exact = bool(search.wanted) and all(len(word) < _MAX_WORD_CHARACTERS for word in texts)
     if search.wanted and plan.match_is_exact:
-        plan.match = _match(search)
-
-
-def _match(search: Search) -> str:
-    wanted = " AND ".join(_phrase(phrase) for phrase in search.wanted)
-    if not search.excluded:
-        return wanted
-    return f"({wanted}) NOT ({' OR '.join(_phrase(phrase) for phrase in search.excluded)})"
-
-
-def _phrase(phrase: Phrase) -> str:
-    parts = [f'"{word}"' for word in phrase.whole]
-    if phrase.prefix is not None:
-        parts.append(f'"{phrase.prefix}"*')
-    return f"({' AND '.join(parts)})"
+        plan.match = search_expression(search)
 
 
 # --- Selector ---
@@ -204,8 +199,10 @@ def _narrow_by_selector(plan: Plan, root: Node, dictionary: _Dictionary) -> None
         elif condition.path == ("event_type",):
             found = dictionary.numbers_where("event_type", matcher(condition))
             plan.wanted.append(AnyOf(found, disjoint=True))
-        elif (texts := _texts(condition)) is not None:
-            _narrow_by_texts(plan, condition.path, texts, dictionary)
+        elif condition.path[0] == "source":
+            _narrow_by_source(plan, condition, dictionary)
+        elif condition.path[0] == "event_data":
+            _narrow_by_data(plan, condition)
 
 
 def _necessary(node: Node) -> Iterator[Condition]:
@@ -216,27 +213,56 @@ def _necessary(node: Node) -> Iterator[Condition]:
             yield from _necessary(inner)
 
 
-def _texts(condition: Condition) -> tuple[str, ...] | None:
-    """The texts of which the value, or an element of it, must be one; None where it can be something else."""
-    operand = condition.operand
+def _narrow_by_source(plan: Plan, condition: Condition, dictionary: _Dictionary) -> None:
+    values = _values(condition)
+    if len(condition.path) == 2 and condition.path[1] in SOURCE_ID_FIELDS and values is not None:
+        texts = [value for value in values if isinstance(value, str)]
+        if len(texts) == len(values):  # null would be no id at all
+            found = dictionary.numbers((condition.path[1], canonical_id(text)) for text in texts)
+            plan.wanted.append(AnyOf(found, disjoint=True))
+
+
+def _narrow_by_data(plan: Plan, condition: Condition) -> None:
+    expression = _data_expression(condition)
+    if expression is not None and plan.match_is_exact:
+        plan.match = expression if plan.match is None else all_of([expression, plan.match])
+
+
+def _values(condition: Condition) -> tuple[Any, ...] | None:
+    """Of which the value at the path, or an element of it, must be one."""
     if condition.operator == "$eq":
-        operand = (operand,)
-    elif condition.operator != "$in":
-        return None
-    return operand if all(isinstance(text, str) for text in operand) else None
+        return (condition.operand,)
+    return condition.operand if condition.operator == "$in" else None
 
 
-def _narrow_by_texts(plan: Plan, path: tuple[str, ...], texts: tuple[str, ...], dictionary: _Dictionary) -> None:
-    if len(path) == 2 and path[0] == "source" and path[1] in SOURCE_ID_FIELDS:
-        found = dictionary.numbers((path[1], canonical_id(text)) for text in texts)
-        plan.wanted.append(AnyOf(found, disjoint=True))
-    elif path[0] == "event_data" and plan.match_is_exact and len(texts) <= _MAX_ALTERNATIVES:
-        alternatives = [_all_words(text) for text in texts]
-        if all(alternatives) and alternatives:
-            narrowing = f"({' OR '.join(alternatives)})"
-            plan.match = narrowing if plan.match is None else f"{narrowing} AND ({plan.match})"
+def _data_expression(condition: Condition) -> str | None:
+    """What the full-text index finds, at the least, of the events for which a condition on `event_data` holds."""
+    name = condition.path[-1]
+    is_named = len(condition.path) > 1 and not name.isdecimal()  # a number may be a place in an array
+    values = _values(condition)
+    if values is not None and 0 < len(values) <= _MAX_ALTERNATIVES:
+        expressions = [_value_expression(name if is_named else None, value) for value in values]
+        if all(expressions):
+            return any_of([expression for expression in expressions if expression])
+    return quoted(name_mark(name)) if is_named and _needs_presence(condition) else None
 
 
-def _all_words(text: str) -> str:
-    quoted = [f'"{word}"' for word in sorted(set(words(text)))]
-    return f"({' AND '.join(quoted)})" if quoted else ""
+def _value_expression(name: str | None, value: Any) -> str | None:
+    if isinstance(value, str):
+        return text_expression(value) or (None if name is None else quoted(name_mark(name)))
+    if isinstance(value, int | float) and name is not None:
+        return quoted(value_mark(name, value))
+    return None
+
+
+def _needs_presence(condition: Condition) -> bool:
+    """Whether it never holds for a path that leads nowhere; null is equal to nothing at all."""
+    operator, operand = condition.operator, condition.operand
+    if operator == "$exists":
+        return bool(operand)
+    if operator in ("$in", "$all"):
+        return None not in operand
+    return operator in _OF_PRESENT and operand is not None
+
+
+_OF_PRESENT: Final = frozenset({"$eq", "$gt", "$gte", "$lt", "$lte", "$type", "$mod", "$regex", "$size", "$elemMatch"})

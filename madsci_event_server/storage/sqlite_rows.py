@@ -83,11 +83,6 @@ def terms_of(event: Event) -> list[Term]:
     return found
 
 
-def words_of(event: Event) -> str:
-    """What the full-text index reads: the words are letters and digits, so it finds the same ones."""
-    return " ".join(event.words)
-
-
 def pack_labels(labels: Sequence[int]) -> bytes:
     """Label numbers as the column holds them."""
     return struct.pack(f"<{len(labels)}I", *labels)

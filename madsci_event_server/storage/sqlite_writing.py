@@ -25,13 +25,15 @@ from madsci_event_server.storage.sqlite_rows import (
     pack_labels,
     terms_of,
     unpack_labels,
-    words_of,
 )
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
+from madsci_event_server.storage.sqlite_words import indexed_text
 
 STEP: Final = 1000
 """How many events one transaction archives or purges, so that appends wait for no more."""
 
+_MAX_ROWS: Final = 256
+"""In one statement; times nine columns, far below SQLite's limit of parameters."""
 _MAX_KNOWN_LABELS: Final = 20_000
 _IDS_AT_ONCE: Final = 500
 
@@ -39,13 +41,13 @@ _IDS_AT_ONCE: Final = 500
 class NewEvent:
     """An event to append and what is derived from it, worked out before the transaction."""
 
-    __slots__ = ("event", "named_ids", "row", "terms", "words")
+    __slots__ = ("event", "named_ids", "row", "terms", "tokens")
 
     def __init__(self, event: Event) -> None:
         self.row = Row(event)
         self.event = event
         self.terms = terms_of(event)
-        self.words = words_of(event)
+        self.tokens = indexed_text(event)
         self.named_ids = event.named_ids
 
 
@@ -133,8 +135,9 @@ def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: L
         event_labels.append((EVERY_EVENT, state, time_us, first_seq))
         event_labels += [(number, state, time_us, first_seq) for number in numbers]
     counts.update([(label, state) for label, state, _, _ in event_labels])
-    connection.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    _insert_rows(
+        connection,
+        "events",
         [
             (
                 row.first_seq,
@@ -151,10 +154,8 @@ def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: L
         ],
     )
     event_labels.sort()  # neighbours in the index one after the other
-    connection.executemany("INSERT INTO event_labels VALUES (?, ?, ?, ?)", event_labels)
-    connection.executemany(
-        "INSERT INTO words (rowid, tokens) VALUES (?, ?)", [(new.row.first_seq, new.words) for new in added]
-    )
+    _insert_rows(connection, "event_labels", event_labels)
+    _insert_rows(connection, "words (rowid, tokens)", [(new.row.first_seq, new.tokens) for new in added])
     _add_counts(connection, counts)
     _add_names(connection, added)
 
@@ -177,12 +178,27 @@ def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[i
     _add_counts(connection, counts)
 
 
+def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Many rows a statement: Python's lock is taken again after each, and whoever computes meanwhile holds it long.
+
+    The numbers of rows are powers of two, so that few statements have to be prepared and kept.
+    """
+    at, some = 0, _MAX_ROWS
+    while at < len(rows):
+        while some > len(rows) - at:
+            some //= 2
+        values = rows[at : at + some]
+        marks = ", ".join([f"({', '.join('?' * len(values[0]))})"] * some)
+        connection.execute(f"INSERT INTO {table} VALUES {marks}", [value for row in values for value in row])
+        at += some
+
+
 Entry = tuple[int, int, int, int]
 """A row of `event_labels`."""
 
 
 def _insert_labels(connection: sqlite3.Connection, entries: list[Entry], counts: Counter[tuple[int, int]]) -> None:
-    connection.executemany("INSERT INTO event_labels VALUES (?, ?, ?, ?)", sorted(entries))
+    _insert_rows(connection, "event_labels", sorted(entries))
     counts.update([(label, state) for label, state, _, _ in entries])
 
 
@@ -274,7 +290,7 @@ def purge_some(connection: sqlite3.Connection, archived_before: datetime, labels
     # The full-text index holds no texts: it has to be told which words to take out.
     connection.executemany(
         "INSERT INTO words (words, rowid, tokens) VALUES ('delete', ?, ?)",
-        [(first_seq, words_of(Event.stored(parse_stored(body)))) for first_seq, _, _, _, body in rows],
+        [(first_seq, indexed_text(Event.stored(parse_stored(body)))) for first_seq, _, _, _, body in rows],
     )
     connection.executemany("DELETE FROM events WHERE first_seq = ?", [(row[0],) for row in rows])
     _add_counts(connection, counts)
