@@ -8,7 +8,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from madsci_event_server.api import about, archive, counts, health, problems, reading, search
+from madsci_event_server.alerts.alerting import Alerting, AlertingConfig
+from madsci_event_server.alerts.config import parse_rules
+from madsci_event_server.api import about, alerts, archive, counts, health, problems, reading, search
 from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
 from madsci_event_server.api.events import PostEvent, PostEvents
@@ -52,11 +54,13 @@ def create_app(settings: Settings) -> EventServer:
     Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
     """
     store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
-    context = Context(settings, store, Ingest(store), utc_now, settings.zone)
+    ingest = Ingest(store)
+    alerting = Alerting(store, store.alert_store(), alerting_config(settings), ingest.committed.wait_past)
+    context = Context(settings, store, ingest, alerting, utc_now, settings.zone)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with store, context.ingest:
+        async with store, ingest, alerting:
             yield
             context.stopping.set()
 
@@ -67,7 +71,7 @@ def create_app(settings: Settings) -> EventServer:
         routes=[Route("/event", PostEvent(), methods=["POST"]), Route("/events", PostEvents(), methods=["POST"])],
     )
     app.state.context = context
-    for part in (archive, counts, search, reading, health, about):
+    for part in (alerts, archive, counts, search, reading, health, about):
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(
@@ -79,3 +83,15 @@ def create_app(settings: Settings) -> EventServer:
     )
     app.add_middleware(Door)
     return app
+
+
+def alerting_config(settings: Settings) -> AlertingConfig:
+    """What alerting runs with. Raises InvalidSettings for a rule that has no meaning."""
+    named = settings.name != Settings.model_fields["name"].default
+    return AlertingConfig(
+        alert_level=settings.alert_level,
+        email=settings.email_alerts,
+        rules=parse_rules(settings.alert_rules),
+        lab_name=settings.name if named else settings.lab_directory.resolve().name or "lab",
+        zone=settings.zone,
+    )
