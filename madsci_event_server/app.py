@@ -8,8 +8,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from madsci_event_server.alerts.alerting import Alerting, AlertingConfig
-from madsci_event_server.alerts.config import parse_rules
+from madsci_event_server.alerts.alerting import Alerting
+from madsci_event_server.alerts.definition import alerting_config
 from madsci_event_server.api import about, alerts, archive, counts, health, problems, reading, search
 from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
@@ -83,15 +83,3 @@ def create_app(settings: Settings) -> EventServer:
     )
     app.add_middleware(Door)
     return app
-
-
-def alerting_config(settings: Settings) -> AlertingConfig:
-    """What alerting runs with. Raises InvalidSettings for a rule that has no meaning."""
-    named = settings.name != Settings.model_fields["name"].default
-    return AlertingConfig(
-        alert_level=settings.alert_level,
-        email=settings.email_alerts,
-        rules=parse_rules(settings.alert_rules),
-        lab_name=settings.name if named else settings.lab_directory.resolve().name or "lab",
-        zone=settings.zone,
-    )

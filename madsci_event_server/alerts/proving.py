@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from madsci_event_server.alerts.mail import MailWriter
-from madsci_event_server.alerts.smtp import MailSession
+from madsci_event_server.alerts.smtp import ENCRYPTED, MailSession
 from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidInput, MailNotTaken, shown
 
@@ -59,7 +59,7 @@ async def prove(
     mails = [writer.write_test([recipient], now, secrets.token_hex(8)).as_bytes() for recipient in recipients]
     shown_mail = mails[0].decode("ascii", "replace").replace("\r\n", "\n")
     if dry_run:
-        would = f"would be mailed by {config.smtp_server} port {config.smtp_port} ({config.how_encrypted})"
+        would = f"would be mailed by {config.smtp_server}, port {config.smtp_port}{ENCRYPTED[config.how_encrypted]}"
         return Proof(False, True, [Verdict(recipient, False, would) for recipient in recipients], (), shown_mail)
     session = MailSession(config)
     verdicts: list[Verdict] = []
