@@ -151,6 +151,24 @@ class Output:
                 self.spans(line)
         self.flush()
 
+    def documents(
+        self, documents: Sequence[Mapping[str, Any]], fields: Sequence[str], spans: Iterable[Sequence[Span]]
+    ) -> None:
+        """Results that are no events: all of each for programs, these fields in a CSV, lines of spans for people."""
+        match self.format:
+            case Format.JSON:
+                self.line(encode(documents))
+            case Format.JSONL:
+                for document in documents:
+                    self.line(encode(document))
+            case Format.CSV:
+                for row in (fields, *([document.get(field) for field in fields] for document in documents)):
+                    self.line(csv_row(row))
+            case _:
+                for line in spans:
+                    self.spans(line)
+        self.flush()
+
     def text(self, text: str) -> None:
         """One line: an id, a count. The same in every format."""
         self.line(text if self.width is None else visible(text))

@@ -133,6 +133,10 @@ class EventReader:
             return dict(response.json())
         return parsed(response, self.server)
 
+    async def document(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The JSON object answered by a route without a method of its own here; `options` are an HTTPX request's."""
+        return await self._document(method, path, **options)
+
     def _count(self, answer: Mapping[str, Any], name: str) -> int:
         if not isinstance(answer.get(name), int):
             raise not_ours(self.server)

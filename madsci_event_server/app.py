@@ -8,7 +8,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from madsci_event_server.api import about, archive, counts, documentation, health, problems, reading, search
+from madsci_event_server.alerts.alerting import Alerting
+from madsci_event_server.alerts.definition import alerting_config
+from madsci_event_server.api import about, alerts, archive, counts, documentation, health, problems, reading, search
 from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
 from madsci_event_server.api.events import PostEvent, PostEvents
@@ -52,11 +54,13 @@ def create_app(settings: Settings) -> EventServer:
     Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
     """
     store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
-    context = Context(settings, store, Ingest(store), utc_now, settings.zone)
+    ingest = Ingest(store)
+    alerting = Alerting(store, store.alert_store(), alerting_config(settings), ingest.committed.wait_past)
+    context = Context(settings, store, ingest, alerting, utc_now, settings.zone)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with store, context.ingest:
+        async with store, ingest, alerting:
             yield
             context.stopping.set()
 
@@ -68,7 +72,8 @@ def create_app(settings: Settings) -> EventServer:
         routes=[Route("/event", PostEvent(), methods=["POST"]), Route("/events", PostEvents(), methods=["POST"])],
     )
     app.state.context = context
-    app.state.routers = [part.router for part in (archive, counts, search, reading, health, about, documentation)]
+    parts = (alerts, archive, counts, search, reading, health, about, documentation)
+    app.state.routers = [part.router for part in parts]
     for router in app.state.routers:
         app.include_router(router)
     problems.install(app)

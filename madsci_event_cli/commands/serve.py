@@ -24,6 +24,9 @@ def register_in(app: typer.Typer) -> None:
 def serve(
     session: Session,
     *,
+    definition: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The event manager's definition: whom to alert, and of what.")
+    ] = None,
     db: Annotated[
         str | None,
         typer.Option("--db", metavar="URL", help="Where events are kept: sqlite:///PATH, mongodb://HOST or memory:."),
@@ -42,14 +45,14 @@ def serve(
     """Start the event server here, until Ctrl-C.
 
     Options go before the environment: EVENT_SERVER_URL (where to listen), EVENT_DB_URL, EVENT_ALERT_LEVEL,
-    EVENT_TIMEZONE, EVENT_MAX_EVENT_BYTES.
+    EVENT_EMAIL_ALERTS, EVENT_TIMEZONE, EVENT_MAX_EVENT_BYTES.
     """
     # The server's modules take a second to load, and no other command needs them.
     from madsci_event_server.serving import run
     from madsci_event_server.settings import Settings
 
     flags = {"db_url": db, "host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
-    settings, warnings = Settings.read(session.environment, flags=flags)
+    settings, warnings = Settings.read(session.environment, flags=flags, definition=definition)
     for warning in warnings:
         session.diagnostics.warning(warning)
     run(settings, session.diagnostics.note)

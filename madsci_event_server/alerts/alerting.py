@@ -14,14 +14,16 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, Self
 
 from madsci_event_server.alerts import life
-from madsci_event_server.alerts.config import AlertRule, EmailAlertsConfig
+from madsci_event_server.alerts.config import AlertRule
 from madsci_event_server.alerts.delivery import Delivery
 from madsci_event_server.alerts.explaining import Explainer
 from madsci_event_server.alerts.mail import MailWriter
 from madsci_event_server.alerts.notifier import Notifier
+from madsci_event_server.alerts.proving import Proof, chosen_recipients, prove
 from madsci_event_server.alerts.reader import EVENTS_A_TIME, AlertReader
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.alerts.silences import checked_matcher
+from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidInput, NotFound, QueryTimedOut, StoreError
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import (
@@ -347,16 +349,22 @@ class Alerting:
         except NotFound:  # over so long that it was forgotten
             return None
 
+    async def prove(self, wanted: Sequence[str] = (), *, dry_run: bool = False) -> Proof:
+        """Mails the recipients, or those of them wanted, to show that mail comes. Raises InvalidInput."""
+        if self.config.email is None:
+            raise InvalidInput("email_alerts", "is not set, so nobody is ever mailed; set it in the definition")
+        recipients = chosen_recipients(self.rules.everybody, wanted, only_known=True)
+        return await prove(self._email, self.writer, recipients, self._clock(), dry_run=dry_run)
+
     async def condition(self) -> Condition:
         """What `/health` says."""
-        unresolved = await self._alerts.alerts(_UNRESOLVED, _EVERY_ALERT)
-        acknowledged = sum(alert.state == AlertState.ACKNOWLEDGED for alert in unresolved)
         now = self._clock()
+        alerts = await self._alerts.alert_counts()
         mails = await self._alerts.mail_counts()
         return Condition(
             configured=bool(self.rules.everybody),
-            open=len(unresolved) - acknowledged,
-            acknowledged=acknowledged,
+            open=alerts[AlertState.OPEN],
+            acknowledged=alerts[AlertState.ACKNOWLEDGED],
             silences=sum(silence.active(now) for silence in await self._alerts.silences()),
             mails_waiting=mails[MailState.PENDING],
             dead_letters=mails[MailState.DEAD],

@@ -10,8 +10,8 @@ import random
 from datetime import datetime, timedelta
 from typing import Final
 
-from madsci_event_server.alerts.config import EmailAlertsConfig
 from madsci_event_server.alerts.smtp import MailSession, Taken
+from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import MailNotTaken, NotFound
 from madsci_event_server.storage.alert_base import AlertStore, Change, Mail, MailState
 

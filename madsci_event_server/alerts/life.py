@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from madsci_event_server.alerts.config import EmailAlertsConfig
 from madsci_event_server.alerts.rules import Topic
+from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidInput
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.storage.alert_base import Alert, AlertState, Signed, Told
@@ -21,10 +21,12 @@ _ID_CHARACTERS: Final = 10
 _ID_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-def opened(topic: Topic, stored: StoredEvent, event: Event, now: datetime, group_wait: timedelta) -> Alert:
-    """The alert of the first event of a topic. The same event in the same place always makes the same id."""
+def opened(
+    topic: Topic, stored: StoredEvent, event: Event, now: datetime, *, store_id: str, group_wait: timedelta
+) -> Alert:
+    """The alert of the first event of a topic. The same place in the same store always makes the same id."""
     return Alert(
-        alert_id=_alert_id(topic, stored.seq),
+        alert_id=_alert_id(store_id, topic, stored.seq),
         key=topic.key,
         rule=topic.rule,
         kind=topic.kind,
@@ -114,7 +116,7 @@ def severity(alert: Alert) -> tuple[bool, EventLogLevel, bool, int]:
     return (alert.state != AlertState.RESOLVED, alert.level, alert.forced, alert.count)
 
 
-def _alert_id(topic: Topic, seq: int) -> str:
-    digest = hashlib.sha256(f"{topic.key}/{seq}".encode()).digest()
+def _alert_id(store_id: str, topic: Topic, seq: int) -> str:
+    digest = hashlib.sha256(f"{store_id}/{topic.key}/{seq}".encode()).digest()
     number = int.from_bytes(digest[:8], "big")
     return "".join(_ID_ALPHABET[(number >> 5 * place) & 31] for place in range(_ID_CHARACTERS))

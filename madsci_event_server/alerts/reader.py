@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Final
 
 from madsci_event_server.alerts import life
-from madsci_event_server.alerts.config import EmailAlertsConfig
 from madsci_event_server.alerts.rules import RuleBook, Topic, topic
+from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import CursorExpired
 from madsci_event_server.event import Event
 from madsci_event_server.query import Cursor, EventQuery
@@ -114,7 +114,8 @@ class AlertReader:
     async def _tally_of(self, topics: Sequence[Topic]) -> _Tally:
         keys = {what.key for what in topics} | {what.at_large.key for what in topics}
         alerts = await self._alerts.unresolved(keys)
-        return _Tally(alerts, room=MAX_UNRESOLVED - await self._alerts.unresolved_count())
+        counts = await self._alerts.alert_counts()
+        return _Tally(alerts, room=MAX_UNRESOLVED - counts[AlertState.OPEN] - counts[AlertState.ACKNOWLEDGED])
 
     def _count(
         self, tally: _Tally, stored: StoredEvent, event: Event, what: Topic, known: set[tuple[int, str]], now: datetime
@@ -124,7 +125,9 @@ class AlertReader:
             what = what.at_large
             alert = tally.alerts.get(what.key)
         if alert is None:
-            alert = life.opened(what, stored, event, now, self._timing.group_wait)
+            alert = life.opened(
+                what, stored, event, now, store_id=self._events.store_id, group_wait=self._timing.group_wait
+            )
             tally.room -= 1
         elif stored.seq <= alert.last_seq:
             return  # counted before a crash that kept the alert but not the place

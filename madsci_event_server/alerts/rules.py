@@ -18,6 +18,7 @@ _MASKED: Final = re.compile(
           |   \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b   # a UUID
           |   \b0x[0-9a-f]+\b
           |   \b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{12,}\b )                   # any long hexadecimal
+  | (?P<place> \b[a-z]\d{1,3}\b )                                           # a well: A1, H12
   | (?P<number> (?: (?<!\w)[-+] )? \d+ (?:[.,:]\d+)* (?:e[-+]?\d+)? )
     """,
     re.VERBOSE | re.IGNORECASE,

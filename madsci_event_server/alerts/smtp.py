@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import aiosmtplib
 
-from madsci_event_server.alerts.config import EmailAlertsConfig
+from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import MailNotTaken
 from madsci_event_server.visible import visible
 
@@ -133,7 +133,7 @@ class MailSession:
     async def _connect(self) -> None:
         config = self._config
         self._note(
-            "*", f"connecting to {config.smtp_server}, port {config.smtp_port}" + _ENCRYPTED[config.how_encrypted]
+            "*", f"connecting to {config.smtp_server}, port {config.smtp_port}" + ENCRYPTED[config.how_encrypted]
         )
         self._client = aiosmtplib.SMTP(
             hostname=config.smtp_server,
@@ -308,7 +308,7 @@ class MailSession:
 
 
 _LATER: Final = "it is worth trying again later"
-_ENCRYPTED: Final = {"none": ", unencrypted", "starttls": ", then STARTTLS", "implicit": ", TLS from the first byte"}
+ENCRYPTED: Final = {"none": ", unencrypted", "starttls": ", then STARTTLS", "implicit": ", TLS from the first byte"}
 _STEPS: Final = {
     "connect": "on connecting",
     "greeting": "after the greeting",

@@ -121,6 +121,6 @@ def _definition(request: Request) -> Response:
             "db_url": REDACTED,
             "event_client_config": None,
             "alert_level": int(settings.alert_level),
-            "email_alerts": None,
+            "email_alerts": None if settings.email_alerts is None else settings.email_alerts.shown(),
         }
     )

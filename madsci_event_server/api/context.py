@@ -10,6 +10,7 @@ from typing import cast
 from starlette.requests import Request
 from starlette.types import Scope
 
+from madsci_event_server.alerts.alerting import Alerting
 from madsci_event_server.ingest import Ingest
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage.base import EventStore
@@ -22,6 +23,7 @@ class Context:
     settings: Settings
     store: EventStore
     ingest: Ingest
+    alerting: Alerting
     clock: Callable[[], datetime]
     zone: tzinfo | None
     """Of timestamps without one."""

@@ -1,5 +1,6 @@
 """Whether an event sent now would be stored, and how things stand."""
 
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -55,10 +56,11 @@ async def health(request: Request) -> Response:
     context = context_of(request)
     try:
         status: StoreStatus | None = await context.store.status()
+        alerts: dict[str, Any] | None = asdict(await context.alerting.condition())
         problems: list[str] = []
     except StoreError as error:
-        status, problems = None, [str(error)]
-    document = _health(context, status, problems)
+        status, alerts, problems = None, None, [str(error)]
+    document = _health(context, status, problems) | {"alerts": alerts}
     retry = {"Retry-After": "5"} if problems else None
     return Response(encode_json(document), 503 if problems else 200, retry, media_type=JSON)
 

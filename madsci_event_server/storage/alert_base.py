@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from madsci_event_server.errors import NotFound, shown
+from madsci_event_server.errors import Ambiguous, MadsciEventsError, NotFound, shown
 from madsci_event_server.event import EventLogLevel
 
 
@@ -181,13 +181,13 @@ class AlertStore(Protocol):
         """Stores all of it in one transaction."""
 
     async def alert(self, alert_id: str) -> Alert:
-        """The alert of this id, or of a beginning no other has. Raises NotFound."""
+        """The alert of this id, or of a beginning no other has. Raises NotFound, Ambiguous."""
 
     async def unresolved(self, keys: Collection[str]) -> dict[str, Alert]:
         """The unresolved alerts of these keys, by key."""
 
-    async def unresolved_count(self) -> int:
-        """How many there are."""
+    async def alert_counts(self) -> dict[AlertState, int]:
+        """How many alerts are in each state."""
 
     async def alerts(self, states: Collection[AlertState], limit: int) -> list[Alert]:
         """Alerts in any of these states, the one that counted last first."""
@@ -205,7 +205,7 @@ class AlertStore(Protocol):
         """All, the latest first."""
 
     async def silence(self, silence_id: str) -> Silence:
-        """The silence of this id, or of a beginning no other has. Raises NotFound."""
+        """The silence of this id, or of a beginning no other has. Raises NotFound, Ambiguous."""
 
     async def mail(self, mail_id: str) -> Mail:
         """The mail of this id, or of a beginning no other has, with its content. Raises NotFound."""
@@ -232,8 +232,8 @@ class AlertStore(Protocol):
         """Forgets alerts resolved, mails finished and silences over before this."""
 
 
-def no_such(what: str, id_: str, *, several: bool) -> NotFound:
+def no_such(what: str, id_: str, *, several: bool) -> MadsciEventsError:
     """The error for an id that no thing has, or a beginning of one that several have."""
     if several:
-        return NotFound(f"several {what}s have an id that begins with {shown(id_)}; give more of it")
+        return Ambiguous(f"several {what}s have an id that begins with {shown(id_)}; give more of it")
     return NotFound(f"there is no {what} {shown(id_)}")

@@ -46,8 +46,9 @@ class MemoryAlertStore:
     async def unresolved(self, keys: Collection[str]) -> dict[str, Alert]:
         return {alert.key: alert for alert in self._unresolved() if alert.key in keys}
 
-    async def unresolved_count(self) -> int:
-        return sum(1 for _ in self._unresolved())
+    async def alert_counts(self) -> dict[AlertState, int]:
+        states = [alert.state for alert in self._alerts.values()]
+        return {state: states.count(state) for state in AlertState}
 
     async def alerts(self, states: Collection[AlertState], limit: int) -> list[Alert]:
         found = [alert for alert in self._alerts.values() if alert.state in states]

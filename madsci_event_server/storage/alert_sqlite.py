@@ -39,7 +39,7 @@ CREATE_ALERT_TABLES: Final = (
     """,
     "CREATE UNIQUE INDEX alerts_by_key ON alerts (key) WHERE state <> 'resolved'",
     "CREATE INDEX alerts_due ON alerts (due_us, last_seq) WHERE due_us IS NOT NULL",
-    "CREATE INDEX alerts_by_update ON alerts (updated_us, last_seq)",
+    "CREATE INDEX alerts_by_state ON alerts (state, updated_us, last_seq)",
     """
     CREATE TABLE alert_counted (
       first_seq INTEGER NOT NULL, alert_id TEXT NOT NULL, PRIMARY KEY (first_seq, alert_id)
@@ -63,6 +63,7 @@ CREATE_ALERT_TABLES: Final = (
     """,
     "CREATE INDEX alert_mails_pending ON alert_mails (next_us, created_us) WHERE state = 'pending'",
     "CREATE INDEX alert_mails_by_time ON alert_mails (created_us)",
+    "CREATE INDEX alert_mails_by_state ON alert_mails (state, created_us)",
     """
     CREATE TABLE alert_mail_subjects (
       alert_id TEXT NOT NULL, mail_id TEXT NOT NULL, PRIMARY KEY (alert_id, mail_id)
@@ -115,8 +116,9 @@ class SQLiteAlertStore:
         rows = await self._rows_of("SELECT document FROM alerts WHERE state <> 'resolved' AND key IN ({})", keys)
         return {alert.key: alert for alert in map(_alert, rows)}
 
-    async def unresolved_count(self) -> int:
-        return int((await self._rows("SELECT count(*) FROM alerts WHERE state <> 'resolved'"))[0][0])
+    async def alert_counts(self) -> dict[AlertState, int]:
+        rows = dict(await self._rows("SELECT state, count(*) FROM alerts GROUP BY state"))
+        return {state: rows.get(state.value, 0) for state in AlertState}
 
     async def alerts(self, states: Collection[AlertState], limit: int) -> list[Alert]:
         rows = await self._rows(

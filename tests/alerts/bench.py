@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from madsci_event_server.alerts.alerting import Alerting, AlertingConfig
-from madsci_event_server.alerts.config import parse_email_alerts, parse_rules
+from madsci_event_server.alerts.config import parse_rules
+from madsci_event_server.email_settings import parse_email_alerts
 from madsci_event_server.event import Event
 from madsci_event_server.storage.alert_base import Alert, AlertState, MailState
 from madsci_event_server.storage.base import EventStore

@@ -39,6 +39,8 @@ class Post:
     """How many mails to hang up on before the end of them."""
     hang: asyncio.Event | None = None
     """While set to an event that has not happened: mails are not answered."""
+    on_mail: Callable[[], None] = lambda: None
+    """Called after each mail taken."""
     handed_over: asyncio.Event = field(default_factory=asyncio.Event)
     """Happens when a mail has come in whole."""
 
@@ -68,6 +70,7 @@ class Post:
         assert isinstance(envelope.content, bytes)
         self.taken.append(envelope.content)
         self.recipients += envelope.rcpt_tos
+        self.on_mail()
         return "250 taken"
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from madsci_event_server.alerts.config import EmailAlertsConfig
 from madsci_event_server.alerts.mail import Draft, MailWriter, command_line
+from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import Alert
 from madsci_event_server.storage.base import EventStore

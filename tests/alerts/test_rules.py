@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from madsci_event_server.alerts.config import parse_email_alerts, parse_rules
+from madsci_event_server.alerts.config import parse_rules
 from madsci_event_server.alerts.rules import RuleBook, mask, source_of, topic
+from madsci_event_server.email_settings import parse_email_alerts
 from madsci_event_server.errors import InvalidSettings
 from madsci_event_server.event import EventLogLevel
 from tests.factories import NODES, an_event
@@ -25,7 +26,8 @@ def a_book(*rules: dict[str, Any], level: EventLogLevel = EventLogLevel.ERROR) -
 @pytest.mark.parametrize(
     ("message", "masked"),
     [
-        ("tip pickup failed at A12, 3 of 96", "tip pickup failed at A#, # of #"),
+        ("tip pickup failed at A12, 3 of 96", "tip pickup failed at #, # of #"),
+        ("deck_2 of liquidhandler_1", "deck_# of liquidhandler_#"),
         (f"node {NODES[0]} gone", "node <id> gone"),
         ("run 0b5c9fd0-5e06-4d8c-9d32-1f0d5f0a7a11", "run <id>"),
         ("address 0xDEADBEEF", "address <id>"),
