@@ -287,7 +287,10 @@ class Sender:
         self._failures_over()
 
     def _is_poison(self, source: Source, line: bytes) -> bool:
-        """Whether the server fails at this one event while it takes the next: then both are settled here."""
+        """Whether the server fails at this one event while it takes the next: then both are settled here.
+
+        It is tried once more after the other was taken: a server may just have come back.
+        """
         self._stuck += 1
         if self._stuck < _STUCK_ATTEMPTS:
             return False
@@ -295,9 +298,13 @@ class Sender:
         second = after[: after.find(b"\n") + 1]
         if not second or not isinstance(self._post_one(second.rstrip(b"\n")), Delivered):
             return False
-        self._put_aside(line, "the server fails at it, and takes others")
+        verdict = self._post_one(line.rstrip(b"\n"))
+        if isinstance(verdict, TryAgain) and not verdict.smaller:
+            return False
+        if not isinstance(verdict, Delivered):
+            self._put_aside(line, f"the server fails at it, and takes others: {verdict.reason}")
         source.acknowledge(line + second)
-        self.delivered += 1
+        self.delivered += 1 + isinstance(verdict, Delivered)
         self._failures_over()
         return True
 
