@@ -103,7 +103,7 @@ def main() -> None:
             for_ever(client)
         case "wait":
             wait_for_the_end(client)
-        case "fork":
+        case "os.fork":
             fork(client, number)
         case "signals":
             log_from_a_signal_handler(client, number)

@@ -119,7 +119,7 @@ def note(server: ScriptedServer, arrived: dict[str, tuple[int, int]]) -> None:
 
 @pytest.mark.skipif(not hasattr(sys, "getswitchinterval") or sys.platform == "win32", reason="fork is POSIX's")
 def test_forked_processes_each_deliver_their_own_once(server: ScriptedServer, spool: Path) -> None:
-    run("fork", server.url, spool, 200)
+    run("os.fork", server.url, spool, 200)
     found = places_by_process(server)
 
     assert sorted(len(places) for places in found.values()) == [200] * 4 + [800]
