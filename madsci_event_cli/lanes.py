@@ -163,7 +163,7 @@ class Lane:
 
 
 class OwnLane(Lane):
-    """The lane of this process. `append` comes from any thread or signal handler, holding `guard`."""
+    """The lane of this process. `append` comes from any thread, holding `guard`."""
 
     def __init__(self, directory: Path, guard: threading.RLock, segment_bytes: int) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ class OwnLane(Lane):
             self._open_segment()
         count = os.write(self._writer, line)
         if count != len(line):
-            os.ftruncate(self._writer, self._written)
+            os.ftruncate(self._writer, os.fstat(self._writer).st_size - count)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._written += count
         if is_notice:
@@ -213,8 +213,7 @@ class OwnLane(Lane):
     def _open_segment(self) -> None:
         number = self._segments[-1] + 1 if self._segments else 1
         writer = os.open(self._path(number), APPEND, 0o600)
-        # A signal handler may log in the middle of a log call that still holds the old descriptor: it stays open until
-        # the reader, who waits for the guard, has come to the end of that segment.
+        # Open until the reader, who waits for the guard, has come to the end of that segment.
         self._retired.append(self._writer)
         self._segments.append(number)
         self._writer, self._written = writer, 0

@@ -140,13 +140,11 @@ def as_sent(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_whole_event(logged: Any) -> Mapping[str, Any] | None:
-    """The fields of `logged` where it is an event itself: an Event of ours or MADSci's, such a dict, or its JSON.
+    """The fields of `logged` where it is an event itself: an Event of ours or MADSci's, or such a dict.
 
     A dict is one when it holds `event_data` or `event_type` and nothing an event does not have, or `event_data` beside
     another of an event's telling fields; any other dict is data.
     """
-    if isinstance(logged, str):
-        return _event_in(logged) if logged[:1] == "{" else None
     if isinstance(logged, dict):
         return logged if _is_event(logged) else None
     fields = getattr(type(logged), "model_fields", None)
@@ -155,7 +153,10 @@ def as_whole_event(logged: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _event_in(text: str) -> dict[str, Any] | None:
+def event_in(text: str) -> dict[str, Any] | None:
+    """The whole event that `text` is the JSON of; None for any other text."""
+    if not text.startswith("{"):
+        return None
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

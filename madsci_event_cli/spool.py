@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -79,6 +80,7 @@ class Spool:
         self._guard = threading.RLock()
         self._lane: OwnLane | None = None
         self._memory = MemoryLane()
+        self._nested: deque[bytes] = deque()
         self.appended_bytes = 0
         """Of this process's own events, since it began ..."""
         self.settled_bytes = 0
@@ -94,16 +96,30 @@ class Spool:
 
     def append(self, line: bytes) -> bool:
         """Keeps the line; one write. False where there is no room: it is counted, and an event will say so."""
-        with self._guard:
-            if self.pending_bytes + len(line) > self._max_bytes and not self._make_room():
-                self._refuse("the spool was full")
-                return False
-            if not self._keep(line):
-                self._refuse("the disk took no events and memory was full")
-                return False
-            if self._refused:
-                self._tell_refused()
+        if self._guard._is_owned():  # type: ignore[attr-defined]  # what threading.Condition asks it, too
+            # A signal handler logs in the middle of a log call, which writes this right after its own.
+            self._nested.append(line)
             return True
+        with self._guard:
+            try:
+                return self._append(line)
+            finally:
+                self._append_nested()
+
+    def _append_nested(self) -> None:
+        while self._nested:
+            self._append(self._nested.popleft())
+
+    def _append(self, line: bytes) -> bool:
+        if self.pending_bytes + len(line) > self._max_bytes and not self._make_room():
+            self._refuse("the spool was full")
+            return False
+        if not self._keep(line):
+            self._refuse("the disk took no events and memory was full")
+            return False
+        if self._refused:
+            self._tell_refused()
+        return True
 
     @property
     def pending_bytes(self) -> int:
@@ -196,6 +212,9 @@ class Spool:
 
     def _settle(self) -> None:
         """Moves what waits in memory to the disk, as soon as that takes it again."""
+        if self._nested:  # its call was interrupted for good, as by Ctrl-C
+            with self._guard:
+                self._append_nested()
         if not self._memory:
             return
         with self._guard, contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from madsci_event_cli.outgoing import (
     as_whole_event,
     bound_context,
     encode_line,
+    event_in,
     level_number,
     new_event_id,
 )
@@ -170,16 +171,16 @@ def test_an_event_object_is_sent_as_it_is() -> None:
         {"event_type": "node_create"},
         {"event_data": "text", "log_level": 10},
         {"_id": "x", "event_data": 1, "unknown": 2},
-        '{"event_type": "node_create", "event_data": {}}',
     ],
 )
-def test_a_dict_or_json_of_an_event_is_one(document: Any) -> None:
-    assert as_whole_event(document) is not None
+def test_a_dict_of_an_event_is_one_and_so_is_its_json(document: Any) -> None:
+    assert as_whole_event(document) == event_in(json.dumps(document)) == document
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"message": "x"}', "{not json", "plain", ""])
 def test_other_text_is_a_message(outgoing: Outgoing, text: str) -> None:
     assert as_whole_event(text) is None
+    assert event_in(text) is None
     assert logged(outgoing, text)["event_data"] == {"message": text}
 
 
