@@ -72,8 +72,12 @@ class DashboardApp(App[None]):
         self.theme = settings.theme or ("ansi-dark" if settings.low_bandwidth else _DARK.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The colour of the line under the cursor, in every theme."""
-        return {"boost-cursor": "#2c3440" if self.current_theme.dark else "#d5e3f0"}
+        """The colours of the line under the cursor and of scroll bars, in every theme."""
+        return (
+            {"boost-cursor": "#2c3440", "boost-scrollbar": "#343b47"}
+            if self.current_theme.dark
+            else {"boost-cursor": "#d5e3f0", "boost-scrollbar": "#c4ccd4"}
+        )
 
     async def on_load(self) -> None:
         """Opens the source before anything is drawn."""

@@ -34,6 +34,7 @@ _FOLDED_FROM: Final = 16
 
 _LABEL_CELLS: Final = 12
 _DEEPEST_INDENT: Final = 32
+_WIDEST_LABEL: Final = 20
 _SHOWN_ITEMS: Final = 500
 """Members of one object or array that are shown."""
 
@@ -205,9 +206,13 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _write_members(out: _Writer, value: Any, path: str, depth: int) -> None:
     members = list(_members(value))
-    labels = isinstance(value, Mapping)
-    for key, item in members[:_SHOWN_ITEMS]:
-        _write_member(out, key if labels else f"[{key}]", item, f"{path}.{key.replace('.', '$')}", depth)
+    named = isinstance(value, Mapping)
+    labels = [visible((key if named else f"[{key}]")[:200]) for key, _ in members[:_SHOWN_ITEMS]]
+    # Values stand in a column where that is no waste; a name longer than most does not push them all aside.
+    column = min(max(map(cells, labels), default=0), _WIDEST_LABEL)
+    for label, (key, item) in zip(labels, members, strict=False):
+        shown = fitted(label, column) if cells(label) < column else label
+        _write_member(out, shown, item, f"{path}.{key.replace('.', '$')}", depth)
     if len(members) > _SHOWN_ITEMS:
         out.add((f"{_indent(depth)}… {len(members) - _SHOWN_ITEMS:,} more", "dim"))
 
@@ -218,7 +223,7 @@ def _indent(depth: int) -> str:
 
 def _write_member(out: _Writer, label: str, value: Any, path: str, depth: int) -> None:
     indent = _indent(depth)
-    name: Span = (visible(label[:200]), "json.name")
+    name: Span = (label, "json.name")
     if isinstance(value, (Mapping, list)) and value:
         size = _size(value)
         folded = out.is_folded(path, size, depth + 1)
@@ -321,7 +326,7 @@ def _write_around(out: _Writer, event: Event, around: Around, zone: tzinfo | Non
         here = other is event
         late = "  now " if here else elapsed_text((other.event_timestamp - event.event_timestamp).total_seconds())
         style = "heading" if here else face.message_style
-        name = f"{visible(other.name)} " if other.name else ""
+        name = f"{visible(other.name)} " if other.name and other.name != event.name else ""
         text = f"{name}{visible(message_text(other)[:400]) or other.kind}"
         start: list[Span] = [(f"{late:>9} ", "time"), (f"{face.label} ", face.style)]
         room = out.width - sum(cells(part) for part, _ in start)

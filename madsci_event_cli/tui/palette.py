@@ -28,6 +28,8 @@ _SCREEN: Final = {
     "bar": "bright_black",
     "bar.warning": PALETTE["level.warning"],
     "bar.error": "red",
+    "on.bar": "on bright_black",
+    "on.bar.warning": f"on {PALETTE['level.warning']}",
     "chip": "reverse",
     # A screen that is looked at all day keeps colour for what needs a look.
     "level.info": "",

@@ -6,6 +6,7 @@ Colours, glyphs and what is done to hostile text come from `rendering`; here is 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from madsci_event_cli.rendering import (
@@ -63,6 +64,7 @@ class Columns:
     glyph: bool = True
 
 
+@lru_cache(maxsize=64)
 def columns_for(width: int) -> Columns:
     """Narrow lines lose the kind first, then milliseconds, then whom it is about, then the time."""
     if width >= 132:  # noqa: PLR2004

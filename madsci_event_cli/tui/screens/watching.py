@@ -181,6 +181,7 @@ class WatchingScreen(Screen[None]):
             self.names.update({(field, id_): name for field, id_, name in names})
             self.list.redraw()
             self.detail.redraw()
+            self.query_one(FacetPanel).show(self.counts, self.event_query)
 
     async def reporting(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What the work gives; None, and a word on the status line, where the source did not answer.
@@ -220,6 +221,10 @@ class WatchingScreen(Screen[None]):
         """Says something on the status line."""
         self.status.notice, self.status.notice_style = text, style
         self._refresh_status()
+
+    @on(Histogram.WidthChanged)
+    def _histogram_width_changed(self) -> None:
+        self.load_counts()
 
     @on(messages.EventsArrived)
     def _events_arrived(self, message: messages.EventsArrived) -> None:

@@ -23,7 +23,7 @@ from textual.strip import Strip
 from madsci_event_cli.rendering import Names, cells, parse_event
 from madsci_event_cli.tui.messages import EdgeReached, FollowChanged, PendingChanged, RowOpened, RowSelected
 from madsci_event_cli.tui.palette import NOTE_STYLES, split_at, style_of
-from madsci_event_cli.tui.row_line import Cell, columns_for, event_cells
+from madsci_event_cli.tui.row_line import Cell, Columns, columns_for, event_cells
 from madsci_event_cli.tui.rows import Item, Note, Row, RowWindow, id_of, level_of, time_of
 from madsci_event_server.event import Event, EventLogLevel
 
@@ -75,7 +75,6 @@ class EventList(ScrollView, can_focus=True):
         self._names = names
         self._zone = zone
         self._pending: dict[bytes, Item] = {}
-        self._columns = columns_for(0)
         self._lines: LRUCache[tuple[object, ...], Strip] = LRUCache(_CACHED_LINES)
         self._scrolling_ourselves = False
 
@@ -236,6 +235,9 @@ class EventList(ScrollView, can_focus=True):
         """Puts the cursor on this row and brings it into view; pauses."""
         self.pause()
         self._select(number)
+        self._bring_into_view(number)
+
+    def _bring_into_view(self, number: int) -> None:
         index = number - self.window.first
         top, height = self.scroll_offset.y, self.size.height
         if index < top:
@@ -331,6 +333,10 @@ class EventList(ScrollView, can_focus=True):
                 return cell.field if cell.field in CHOOSABLE else ""
         return ""
 
+    @property
+    def _columns(self) -> Columns:
+        return columns_for(max(self.size.width - 1, 0))
+
     # --- drawing -----------------------------------------------------------------------------------------------------
 
     def redraw(self) -> None:
@@ -348,9 +354,10 @@ class EventList(ScrollView, can_focus=True):
         self._fit()
         if self.following:
             self._scroll_to_row(len(self.window))
+        elif self.selected is not None:
+            self._bring_into_view(self.selected.number)
 
     def _fit(self) -> None:
-        self._columns = columns_for(max(self.size.width - 1, 0))
         self._scrolling_ourselves = True
         self.virtual_size = Size(self.size.width, len(self.window))
         self._scrolling_ourselves = False

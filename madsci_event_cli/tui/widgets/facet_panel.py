@@ -11,7 +11,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from madsci_event_cli.rendering import LEVEL_FACES, Names, fitted, visible
+from madsci_event_cli.rendering import LEVEL_FACES, Names, cells, cut, visible
 from madsci_event_cli.tui.messages import ValueToggled
 from madsci_event_cli.tui.narrowing import filters_of
 from madsci_event_cli.tui.palette import style_of
@@ -176,8 +176,10 @@ def _line_spans(line: FacetLine, width: int) -> Sequence[tuple[str, str]]:
     face = LEVEL_FACES[EventLogLevel[line.value.upper()]] if line.field == "log_level" else None
     style = "dim" if line.state == "-" else face.style if face else ""
     label = f"{face.glyph} {line.label}" if face else line.label
+    shown = cut(visible(label), room)
     return [
         (f" {line.state or ' '} ", "heading"),
-        (fitted(visible(label), room), style),
+        (shown, style),
+        (" " * (room - cells(shown)), ""),
         (f" {count}", "dim"),
     ]
