@@ -22,6 +22,8 @@ _NUMBERS_APART: Final = 10**12
 
 NoteKind = Literal["midnight", "gap", "connection", "broken", "edge"]
 
+_ID_KEY: Final = b'"event_id":"'
+_BACKSLASH: Final = ord("\\")
 _ID = re.compile(rb'"event_id":"((?:[^"\\]|\\.)*)"')
 _LEVEL = re.compile(rb',"log_level":(\d+),')
 _TIME = re.compile(rb',"event_timestamp":"([^"]{27})"')
@@ -54,6 +56,10 @@ class Row:
 
 def id_of(raw: bytes) -> bytes:
     """The event id in an event's bytes, as JSON text without its quotes: compared, never shown."""
+    start = raw.find(_ID_KEY) + len(_ID_KEY)
+    end = raw.find(b'"', start)
+    if start > len(_ID_KEY) and raw[end - 1] != _BACKSLASH:
+        return raw[start:end]
     found = _ID.search(raw)
     if found is None:
         raise ValueError(f"bytes of an event carry its id; these begin {raw[:80]!r}")
