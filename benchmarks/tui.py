@@ -109,7 +109,7 @@ def _text(raw: bytes) -> Text:
     )
 
 
-APPS: Final = {"EventList": ListApp, "RichLog": RichLogApp, "DataTable": DataTableApp}
+APPS: Final[dict[str, type[ListApp | RichLogApp | DataTableApp]]] = {"EventList": ListApp, "RichLog": RichLogApp, "DataTable": DataTableApp}
 
 
 async def absorb(name: str, count: int, batch: int) -> dict[str, float]:

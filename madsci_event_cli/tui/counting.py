@@ -45,10 +45,13 @@ class Tally:
         self._seconds: dict[int, Counter[EventLogLevel]] = {}
         self._matching = 0
         self._total = 0
+        self._names: dict[tuple[str, str], str] = {}
 
     def add(self, event: Event) -> None:
         """Counts one event."""
         self._total += 1
+        for named in event.named_ids:
+            self._names[named.field, named.id] = named.name
         matches = self._query.matches(event)
         if matches:
             self._matching += 1
@@ -74,6 +77,7 @@ class Tally:
             total=self._total,
             buckets=buckets,
             interval_seconds=interval,
+            names=[(field, id_, name) for (field, id_), name in self._names.items()],
         )
 
     def _buckets(self, first: int, last: int, interval: int) -> list[Bucket]:

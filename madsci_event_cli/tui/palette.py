@@ -32,8 +32,8 @@ _SCREEN: Final = {
     "on.bar.warning": f"on {PALETTE['level.warning']}",
     "chip": "reverse",
     # A screen that is looked at all day keeps colour for what needs a look.
-    "level.info": "",
-    "kind": "bright_black",
+    "level.info": "dim",
+    "kind": "dim",
 }
 """Keys of the screen alone, and those it draws more quietly than a line among others on the command line."""
 

@@ -20,7 +20,7 @@ from madsci_event_cli.rendering import (
     kind_text,
     message_text,
     visible,
-    who_text,
+    who,
 )
 from madsci_event_server.event import ID_FIELDS, Event
 
@@ -120,8 +120,8 @@ def _level(event: Event, columns: Columns) -> Iterator[Cell]:
 
 def _who_and_kind(event: Event, columns: Columns, names: Names) -> Iterator[Cell]:
     if columns.who:
-        style = "name" if event.name is not None else "id"
-        yield Cell(fitted(visible(who_text(event, names)), columns.who), style, "name")
+        about, style = who(event, names, columns.who)
+        yield Cell(fitted(about, columns.who), style, "name")
         yield Cell("  ", "")
     if columns.kind:
         yield Cell(fitted(kind_text(event), columns.kind), "kind", "kind")

@@ -31,5 +31,7 @@ class DashboardSettings:
     """How often counts are asked for while following; never more than a tenth of the time is spent on them."""
     low_bandwidth: bool = False
     theme: str = ""
+    hint: str = ""
+    """Said once, at the start."""
     source_options: Sequence[str] = ()
     """What a command needs to read the same source: `--server URL`."""

@@ -80,6 +80,8 @@ class Counts:
     """Without any filter but time."""
     buckets: Sequence[Bucket] = ()
     interval_seconds: int = 60
+    names: Sequence[tuple[str, str, str]] = ()
+    """Names met while counting: (id field, id, name)."""
 
 
 class Source(Protocol):

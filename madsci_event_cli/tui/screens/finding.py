@@ -69,7 +69,7 @@ class FindingScreen(WatchingScreen):
         """Shows only, or hides, the value under the cursor."""
         found = self.field_here()
         if found is None:
-            self.notice("choose an event with ↑ ↓ first, and one of its fields with ← →")
+            self.notice("nothing here to filter by: ↑ ↓ choose an event or a line, ← → one of an event's fields")
             return
         field, value = found
         if field.startswith("event_data."):

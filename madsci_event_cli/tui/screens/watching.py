@@ -4,7 +4,7 @@ What is shown is one query: of the feed that follows it, of the pages beyond the
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, TypeVar
 
@@ -26,6 +26,11 @@ from madsci_event_cli.tui.widgets.histogram import Histogram
 from madsci_event_cli.tui.widgets.status_line import Status, StatusLine
 from madsci_event_server.errors import MadsciEventsError
 from madsci_event_server.query import EventQuery
+
+_REST_AFTER_COUNTING: Final = 9
+"""So many times as long as counting took nothing is counted: a tenth of the source's time at most."""
+
+_NOTICE_SECONDS: Final = 10
 
 WINDOWS: Final = ((900, "in 15 min"), (3600, "in 1 h"), (6 * 3600, "in 6 h"), (86_400, "in 24 h"), (7 * 86_400, "in 7 d"))
 """How far back counts go, in seconds, and how the screen says it."""
@@ -52,6 +57,9 @@ class WatchingScreen(Screen[None]):
         self._window = 1
         self._retry_since: datetime | None = None
         self._status_shown = ""
+        self._uncounted = False
+        self._count_at = 0.0
+        self._notice_until = 0.0
 
     def zone(self) -> tzinfo | None:
         """The zone times are shown in; None is this machine's."""
@@ -64,6 +72,8 @@ class WatchingScreen(Screen[None]):
         self.set_interval(1.0, self._each_second)
         self._start()
         self.fetch_names()
+        if self.settings.hint:
+            self.notice(self.settings.hint)
 
     @property
     def list(self) -> EventList:
@@ -158,17 +168,26 @@ class WatchingScreen(Screen[None]):
     @work(group="counts", exclusive=True)
     async def load_counts(self) -> None:
         """Counts anew."""
+        self._uncounted = False
+        begun = self._loop_time()
         seconds = None if self.source.local else WINDOWS[self._window][0]
         columns = self.query_one(Histogram).columns
         query = self.event_query
         counts = await self.reporting(self.source.counts(query, tuple(FIELDS), seconds, columns))
+        spent = self._loop_time() - begun
+        self._count_at = self._loop_time() + max(self.settings.counts_seconds, spent * _REST_AFTER_COUNTING)
         if counts is not None and query is self.event_query:
             self._show_counts(counts)
+
+    @staticmethod
+    def _loop_time() -> float:
+        return asyncio.get_running_loop().time()
 
     def _show_counts(self, counts: Counts) -> None:
         self.counts = counts
         self.status.matching, self.status.total = counts.matching, counts.total
         self.status.filters = len(chips(self.event_query))
+        self._learn_names(counts.names)
         self.query_one(FacetPanel).show(counts, self.event_query)
         self.query_one(Histogram).show(counts.buckets, counts.interval_seconds, f"no events {self.status.counted}")
         self._refresh_status()
@@ -176,9 +195,12 @@ class WatchingScreen(Screen[None]):
     @work(group="names", exclusive=True)
     async def fetch_names(self) -> None:
         """Learns what ids are called."""
-        names = await self.reporting(self.source.names())
-        if names:
-            self.names.update({(field, id_): name for field, id_, name in names})
+        self._learn_names(await self.reporting(self.source.names()) or ())
+
+    def _learn_names(self, names: Sequence[tuple[str, str, str]]) -> None:
+        new = {(field, id_): name for field, id_, name in names if self.names.get((field, id_)) != name}
+        if new:
+            self.names.update(new)
             self.list.redraw()
             self.detail.redraw()
             self.query_one(FacetPanel).show(self.counts, self.event_query)
@@ -207,7 +229,12 @@ class WatchingScreen(Screen[None]):
 
     def _each_second(self) -> None:
         self.status.now = self.settings.clock()
+        if self.status.notice and self._loop_time() >= self._notice_until:
+            self.status.notice = ""
         self._refresh_status()
+        # A paused screen stands still altogether; one that nothing has come to would only count the same again.
+        if self.list.following and self._uncounted and self._loop_time() >= self._count_at:
+            self.load_counts()
 
     def _refresh_status(self) -> None:
         """Draws the status line only when it would look different: a paused screen sends nothing."""
@@ -220,6 +247,7 @@ class WatchingScreen(Screen[None]):
     def notice(self, text: str, style: str = "") -> None:
         """Says something on the status line."""
         self.status.notice, self.status.notice_style = text, style
+        self._notice_until = self._loop_time() + _NOTICE_SECONDS
         self._refresh_status()
 
     @on(Histogram.WidthChanged)
@@ -228,6 +256,7 @@ class WatchingScreen(Screen[None]):
 
     @on(messages.EventsArrived)
     def _events_arrived(self, message: messages.EventsArrived) -> None:
+        self._uncounted = True
         self.list.absorb(message.items)
 
     @on(messages.EventsRaised)

@@ -35,7 +35,7 @@ class Histogram(SpanLines):
         self._zone = zone
         self._buckets: Sequence[Bucket] = ()
         self._interval = timedelta(seconds=60)
-        self._title = ""
+        self._title = "counting ..."
         self._highest = 0
 
     def show(self, buckets: Sequence[Bucket], interval_seconds: int, title: str) -> None:
