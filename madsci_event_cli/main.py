@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, TextIO
 
 import typer
 
-from madsci_event_cli.commands import alerts, archive, get, log, purge, query, serve, status
+from madsci_event_cli.commands import alerts, archive, get, log, purge, query, serve, status, tui
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
 from madsci_event_cli.helping import Group
 from madsci_event_cli.output import ReaderGone
@@ -43,6 +43,7 @@ take_global_options(app)
 query.register_in(app)
 get.register_in(app)
 status.register_in(app)
+tui.register_in(app)
 alerts.register_in(app)
 log.register_in(app)
 archive.register_in(app)
