@@ -1,5 +1,6 @@
 """create_app: the composition root. Only here is decided which parts a server is made of."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,12 +11,24 @@ from starlette.types import Receive, Scope, Send
 
 from madsci_event_server.alerts.alerting import Alerting
 from madsci_event_server.alerts.definition import alerting_config
-from madsci_event_server.api import about, alerts, archive, counts, documentation, health, problems, reading, search
+from madsci_event_server.api import (
+    about,
+    alerts,
+    archive,
+    counts,
+    documentation,
+    health,
+    problems,
+    reading,
+    search,
+    stream,
+)
 from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
 from madsci_event_server.api.events import PostEvent, PostEvents
 from madsci_event_server.api.problems import Answered
 from madsci_event_server.ingest import Ingest, utc_now
+from madsci_event_server.live import LiveStream
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage import open_store
 
@@ -54,15 +67,16 @@ def create_app(settings: Settings) -> EventServer:
     Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
     """
     store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
-    ingest = Ingest(store)
+    ingest, stopping = Ingest(store), asyncio.Event()
     alerting = Alerting(store, store.alert_store(), alerting_config(settings), ingest.committed.wait_past)
-    context = Context(settings, store, ingest, alerting, utc_now, settings.zone)
+    live = LiveStream(store, ingest.committed, clock=utc_now, version=health.VERSION, stopping=stopping)
+    context = Context(settings, store, ingest, alerting, live, utc_now, settings.zone, stopping)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with store, ingest, alerting:
+        async with store, ingest, alerting, live:
             yield
-            context.stopping.set()
+            stopping.set()
 
     app = EventServer(
         title=settings.name,
@@ -72,7 +86,7 @@ def create_app(settings: Settings) -> EventServer:
         routes=[Route("/event", PostEvent(), methods=["POST"]), Route("/events", PostEvents(), methods=["POST"])],
     )
     app.state.context = context
-    parts = (alerts, archive, counts, search, reading, health, about, documentation)
+    parts = (alerts, archive, counts, search, stream, reading, health, about, documentation)
     app.state.routers = [part.router for part in parts]
     for router in app.state.routers:
         app.include_router(router)

@@ -194,6 +194,12 @@ class EventStore(Protocol):
     async def purge(self, archived_before: datetime, *, dry_run: bool = False) -> int:
         """Deletes for good the events archived before this; returns how many (`dry_run`: would be)."""
 
+    async def purged_through(self) -> int:
+        """The highest seq that a purged event had; 0 when none was ever purged.
+
+        Who reads on from before it in received order may miss events.
+        """
+
     async def head(self) -> str:
         """The received-order cursor after the last event: what follows it is new."""
 

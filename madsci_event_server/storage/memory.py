@@ -52,7 +52,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
-        self._last_seq = 0
+        self._last_seq = self._purged_through = 0
         self._names = _Names()
         self._store_id = secrets.token_hex(8)
         self._open = False
@@ -167,8 +167,13 @@ class MemoryStore:
         ]
         if not dry_run:
             for event_id in gone:
-                del self._rows[event_id]
+                self._purged_through = max(self._purged_through, self._rows.pop(event_id).seq)
         return len(gone)
+
+    async def purged_through(self) -> int:
+        """The highest seq that a purged event had."""
+        self._check_open()
+        return self._purged_through
 
     async def head(self) -> str:
         """The received-order cursor after the last event."""

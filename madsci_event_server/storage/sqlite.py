@@ -159,6 +159,10 @@ class SQLiteStore:
             total += deleted
         return total
 
+    async def purged_through(self) -> int:
+        """The highest seq that a purged event had."""
+        return await self._database.read(lambda connection, _: _purged_through(connection), _LOOKUP_SECONDS)
+
     async def head(self) -> str:
         """The received-order cursor after the last event."""
         last_seq = await self._database.read(lambda connection, _: _last_seq(connection), _LOOKUP_SECONDS)
@@ -251,6 +255,11 @@ def _purgeable(connection: sqlite3.Connection, archived_before: datetime) -> int
 def _last_seq(connection: sqlite3.Connection) -> int:
     (last_seq,) = connection.execute("SELECT value FROM meta WHERE name = 'last_seq'").fetchone()
     return int(last_seq)
+
+
+def _purged_through(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT value FROM meta WHERE name = 'purged_through'").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _counts(connection: sqlite3.Connection) -> tuple[int, int, int]:

@@ -8,7 +8,8 @@
 - `words`: the full-text index; it holds no texts, only which words are in which event.
 - `name_pairs`: names seen beside ids.
 - `alert*`: what alerting remembers; see `alert_sqlite`.
-- `meta`: the store's id, and the last place given in received order, which is never given again.
+- `meta`: the store's id, the last place given in received order, which is never given again, and the highest one that
+  was purged.
 """
 
 from typing import Final
