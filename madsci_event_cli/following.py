@@ -131,19 +131,21 @@ class Follower:
                 self._failures = 0
                 self._asked_to_wait = bye.retry_seconds
                 error = ServerUnreachable(bye.reason)
-            except (ServerUnreachable, ServerRefused, UnexpectedAnswer) as failure:
-                if self._is_final(failure):
+            except UnexpectedAnswer as failure:
+                if not self._was_connected:
                     raise
+                # A server killed while it speaks, or for a while a proxy in its place.
+                error = ServerUnreachable(f"lost the connection to {self._base}")
+                error.__cause__ = failure
+            except ServerRefused as refusal:
+                if refusal.status not in _COMES_BACK:
+                    raise
+                error = refusal
+            except ServerUnreachable as failure:
                 error = failure
             delay = self._delay()
             yield Disconnected(str(error), delay, error)
             await asyncio.sleep(delay)
-
-    def _is_final(self, failure: ServerError) -> bool:
-        if isinstance(failure, ServerRefused):
-            return failure.status not in _COMES_BACK
-        # A server that stops while it answers, or a proxy in its place, is taken for another service only at first.
-        return isinstance(failure, UnexpectedAnswer) and not self._was_connected
 
     def _delay(self) -> float:
         patience = self._patience

@@ -80,6 +80,10 @@ class LiveStream:
         """How many are being served."""
         return self._readers
 
+    def forget(self) -> None:
+        """Drops what is in memory, once stored events were archived or purged: who is behind reads them as they are."""
+        self._recent.forget()
+
     async def follow(self, query: EventQuery, *, after: str | None = None, last: int = 0) -> "Reader":
         """A reader of what matches: from now on, from after a cursor, or from so far back that `last` are included.
 

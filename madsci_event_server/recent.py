@@ -72,9 +72,8 @@ class RecentEvents:
         """
         first = committed[0].seq
         if first != self.top + 1:
-            self._events.clear()
-            self._bytes = 0
-            self.floor = first - 1
+            self.top = first - 1
+            self.forget()
         before = self.top
         for stored in committed:
             # A place up to `before` has been passed by every reader served from here. One after it was left in the
@@ -84,6 +83,12 @@ class RecentEvents:
         self.top = committed[-1].seq
         while len(self._events) > self._max_events or self._bytes > self._max_bytes:
             self._forget_first()
+
+    def forget(self) -> None:
+        """Holds nothing any more; what is added from now on follows."""
+        self._events.clear()
+        self._bytes = 0
+        self.floor = self.top
 
     def _forget_first(self) -> None:
         gone = self._events.popleft()

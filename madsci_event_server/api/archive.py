@@ -53,6 +53,7 @@ async def archive_events(request: Request) -> Response:
     if not ids and before is None:
         raise InvalidInput("event_ids", "or before_date must say what to archive; nothing was")
     count = await context.store.archive(ids=ids or None, before=before, at=context.clock())
+    context.live.forget()
     return json_answer({"archived_count": count, "message": f"{count} events are archived now"})
 
 
@@ -80,6 +81,7 @@ async def purge_archived(request: Request) -> Response:
     )
     dry_run = flag(request, "dry_run", default=False)
     count = await context.store.purge(context.clock() - timedelta(days=days), dry_run=dry_run)
+    context.live.forget()
     done = "would be deleted" if dry_run else "are deleted for good"
     return json_answer({"deleted_count": count, "message": f"{count} events archived over {days} days ago {done}"})
 
