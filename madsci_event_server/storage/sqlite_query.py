@@ -14,7 +14,6 @@ from madsci_event_server.patterns import glob_matches
 from madsci_event_server.query import EventQuery
 from madsci_event_server.selector import And, Condition, Node
 from madsci_event_server.selector_matching import matcher
-from madsci_event_server.storage.sqlite_rows import ALERT, Term
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
 from madsci_event_server.storage.sqlite_words import (
     all_of,
@@ -25,6 +24,7 @@ from madsci_event_server.storage.sqlite_words import (
     text_expression,
     value_mark,
 )
+from madsci_event_server.storage.terms import ALERT, Term
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 from madsci_event_server.words import Search
 

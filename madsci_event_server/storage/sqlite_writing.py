@@ -17,17 +17,10 @@ from madsci_event_server.event import (
 )
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import Appended, Outcome
-from madsci_event_server.storage.sqlite_rows import (
-    ALERT,
-    READ_COLUMNS,
-    Row,
-    Term,
-    pack_labels,
-    terms_of,
-    unpack_labels,
-)
+from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, Row, pack_labels, unpack_labels
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
 from madsci_event_server.storage.sqlite_words import indexed_text
+from madsci_event_server.storage.terms import ALERT, Term, terms_of
 
 STEP: Final = 1000
 """How many events one transaction archives or purges, so that appends wait for no more."""
