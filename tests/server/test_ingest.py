@@ -94,9 +94,12 @@ async def test_one_request_that_a_store_chokes_on_does_not_cost_the_others_their
     assert [type(answer).__name__ for answer in answers] == ["list", "list", "OverflowError", "list"]
 
 
-@pytest.mark.parametrize("limit", [{"max_waiting_events": 3}, {"max_waiting_bytes": 300}])
-async def test_too_much_waiting_is_refused_before_it_is_held(limit: dict[str, int]) -> None:
-    async with SlowStore() as store, Ingest(store, **limit) as ingest:
+@pytest.mark.parametrize(("most_events", "most_bytes"), [(3, 10_000), (1000, 300)])
+async def test_too_much_waiting_is_refused_before_it_is_held(most_events: int, most_bytes: int) -> None:
+    async with (
+        SlowStore() as store,
+        Ingest(store, max_waiting_events=most_events, max_waiting_bytes=most_bytes) as ingest,
+    ):
         store.let.clear()
         tasks = await in_flight(ingest, "a", "b", "c")
 
