@@ -235,14 +235,14 @@ class Event(BaseModel):
         """
         # Not `model_validate`: it would check again what `_parse_event` has, for a good part of a request's time.
         fields = _parse_event(_checked_object(document), zone, keep_server_fields=False)
-        extra = {name: fields.pop(name) for name in [*fields] if name not in _EVENT_DEFAULTS}
+        extra = {name: fields.pop(name) for name in [*fields] if name not in _EVENT_NAMES}
         if "source" in fields:
             fields["source"] = OwnershipInfo.sent(fields["source"])
         sent_names = set(fields)
-        for name, default in _EVENT_DEFAULTS.items():
+        for name, make in _EVENT_DEFAULTS_MADE.items():
             if name not in fields:
-                fields[name] = default()
-        return _constructed(cls, fields, extra, sent_names)
+                fields[name] = make()
+        return _constructed(cls, _EVENT_DEFAULTS | fields, extra, sent_names)
 
     @classmethod
     def stored(cls, document: dict[str, Any]) -> Self:
@@ -394,8 +394,14 @@ class Event(BaseModel):
 
 
 _EVENT_FIELDS: Final = tuple(Event.model_fields)
-_EVENT_DEFAULTS: Final[Mapping[str, Callable[[], Any]]] = {
-    name: partial(field.get_default, call_default_factory=True) for name, field in Event.model_fields.items()
+_EVENT_NAMES: Final = frozenset(Event.model_fields)
+_EVENT_DEFAULTS: Final[dict[str, Any]] = {
+    name: field.default for name, field in Event.model_fields.items() if field.default_factory is None
+}
+_EVENT_DEFAULTS_MADE: Final[Mapping[str, Callable[[], Any]]] = {
+    name: partial(field.get_default, call_default_factory=True)
+    for name, field in Event.model_fields.items()
+    if field.default_factory is not None
 }
 _M = TypeVar("_M", bound=BaseModel)
 
