@@ -40,7 +40,7 @@ PALETTE: Final[Mapping[str, str]] = {
     "level.info": "green",
     "level.warning": "yellow",
     "level.error": "bold red",
-    "level.critical": "bold white on red",
+    "level.critical": "bold reverse red",
     "alert": "bold magenta",
     "heading": "bold",
     "label": "dim",
@@ -243,7 +243,7 @@ def layout_for(width: int, zone: tzinfo | None = None) -> Layout:
     if width >= _WIDE:
         return Layout(width, who=26, kind=24, short_id=True, zone=zone)
     if width >= _MIDDLE:
-        return Layout(width, who=18, kind=22, zone=zone)
+        return Layout(width, who=22, kind=22, zone=zone)
     if width >= _NARROW:
         return Layout(width, milliseconds=False, who=15, zone=zone)
     return Layout(width, milliseconds=False, who=8, zone=zone)
