@@ -13,6 +13,7 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+from madsci_event_server.errors import UnexpectedAnswer
 from madsci_event_server.vocabulary import ID_FIELDS, EventLogLevel
 
 if TYPE_CHECKING:
@@ -449,10 +450,15 @@ def _json_text(value: Any) -> str:
 
 
 def parse_event(body: bytes | Mapping[str, Any]) -> "Event":
-    """The event of a server's answer: its bytes, or what they were parsed to."""
+    """The event of a server's answer: its bytes, or what they were parsed to. Raises UnexpectedAnswer."""
     from madsci_event_server.event import Event  # 100 ms of pydantic, which `log` does without
 
-    return Event.stored(json.loads(body) if isinstance(body, bytes) else dict(body))
+    try:
+        return Event.stored(json.loads(body) if isinstance(body, bytes) else dict(body))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UnexpectedAnswer(
+            f"the server answered an event that is none ({type(error).__name__}: {error})"
+        ) from error
 
 
 def names_by_id(names: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
