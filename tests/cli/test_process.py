@@ -56,8 +56,8 @@ def test_help_loads_nothing_heavy(command: list[str]) -> None:
     assert heavy & loaded_by(*command, "--help") == set()
 
 
-def test_log_loads_httpx_but_no_event_model(server: str) -> None:
-    loaded = loaded_by("log", "hello", "--data", "a=1", "--level", "debug", server=server)
+def test_log_loads_httpx_but_no_event_model(log_server: str) -> None:
+    loaded = loaded_by("log", "hello", "--data", "a=1", "--level", "debug", server=log_server)
 
     assert "httpx" in loaded
     assert {"pydantic", "pydantic_core", "fastapi", "starlette", "pymongo", "textual"} & loaded == set()
