@@ -13,6 +13,7 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+from madsci_event_server.errors import UnexpectedAnswer
 from madsci_event_server.vocabulary import ID_FIELDS, EventLogLevel
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ PALETTE: Final[Mapping[str, str]] = {
     "level.info": "green",
     "level.warning": "yellow",
     "level.error": "bold red",
-    "level.critical": "bold white on red",
+    "level.critical": "bold reverse red",
     "alert": "bold magenta",
     "heading": "bold",
     "label": "dim",
@@ -243,7 +244,7 @@ def layout_for(width: int, zone: tzinfo | None = None) -> Layout:
     if width >= _WIDE:
         return Layout(width, who=26, kind=24, short_id=True, zone=zone)
     if width >= _MIDDLE:
-        return Layout(width, who=18, kind=22, zone=zone)
+        return Layout(width, who=22, kind=22, zone=zone)
     if width >= _NARROW:
         return Layout(width, milliseconds=False, who=15, zone=zone)
     return Layout(width, milliseconds=False, who=8, zone=zone)
@@ -449,10 +450,15 @@ def _json_text(value: Any) -> str:
 
 
 def parse_event(body: bytes | Mapping[str, Any]) -> "Event":
-    """The event of a server's answer: its bytes, or what they were parsed to."""
+    """The event of a server's answer: its bytes, or what they were parsed to. Raises UnexpectedAnswer."""
     from madsci_event_server.event import Event  # 100 ms of pydantic, which `log` does without
 
-    return Event.stored(json.loads(body) if isinstance(body, bytes) else dict(body))
+    try:
+        return Event.stored(json.loads(body) if isinstance(body, bytes) else dict(body))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UnexpectedAnswer(
+            f"the server answered an event that is none ({type(error).__name__}: {error})"
+        ) from error
 
 
 def names_by_id(names: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:

@@ -95,7 +95,7 @@ def test_filters(arguments: list[str], numbers: list[int], server: str) -> None:
         (["--search", "!!!"], "--search: '!!!' holds no letter or digit"),
         (["-n", "0"], "Invalid value for '-n' / '--number'"),
         (["-n", "many"], "Invalid value for '-n' / '--number'"),
-        (["--levle", "error"], "No such option: --levle"),
+        (["--levle", "error"], "--levle"),
         (["-o", "xml"], "xml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

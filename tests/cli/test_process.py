@@ -56,8 +56,8 @@ def test_help_loads_nothing_heavy(command: list[str]) -> None:
     assert heavy & loaded_by(*command, "--help") == set()
 
 
-def test_log_loads_httpx_but_no_event_model(server: str) -> None:
-    loaded = loaded_by("log", "hello", "--data", "a=1", "--level", "debug", server=server)
+def test_log_loads_httpx_but_no_event_model(log_server: str) -> None:
+    loaded = loaded_by("log", "hello", "--data", "a=1", "--level", "debug", server=log_server)
 
     assert "httpx" in loaded
     assert {"pydantic", "pydantic_core", "fastapi", "starlette", "pymongo", "textual"} & loaded == set()
@@ -274,6 +274,17 @@ def test_a_port_in_use_is_one_line(server: str) -> None:
 
     assert (ran.returncode, ran.stdout) == (1, "")
     assert re.fullmatch(rf"error: 127\.0\.0\.1:{port} is in use[^\n]*\n", ran.stderr)
+
+
+def test_a_file_that_is_no_database_is_one_line(lab: Path) -> None:
+    (lab / "notes.txt").write_text("milk, eggs, tips\n" * 100)
+    ran = subprocess.run(
+        [*COMMAND, "serve", "--db", "sqlite:///notes.txt", "--port", "0"],
+        cwd=lab, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert re.fullmatch(r"error: [^\n]*notes\.txt[^\n]*\n", ran.stderr)
 
 
 def test_a_setting_that_is_none_is_a_warning(lab: Path) -> None:

@@ -27,6 +27,7 @@ from madsci_event_cli.rendering import (
     snug,
     visible,
 )
+from madsci_event_server.errors import UnexpectedAnswer
 from madsci_event_server.event import Event, EventLogLevel
 from tests.cli.events import HOSTILE, NODE, body, some_bodies
 
@@ -131,6 +132,12 @@ def test_levels_differ_without_colour(width: int) -> None:
     shown = {line(parse_event(body(log_level=level)), width) for level in EventLogLevel}
 
     assert len(shown) == len(EventLogLevel)
+
+
+@pytest.mark.parametrize("answered", [b"{}", b"[]", b'{"log_level": "x"}', b'{"event_id": 1, "source": 3}', b"{"])
+def test_an_event_that_is_none_is_called_so(answered: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer, match="an event that is none"):
+        parse_event(answered)
 
 
 def test_every_style_is_in_the_palette_and_every_level_has_a_face() -> None:
