@@ -4,6 +4,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from madsci_event_server.event import (
@@ -54,18 +55,24 @@ class Labels:
         """For when a transaction failed or labels were deleted: what is in memory may not be in the file."""
         self._known.clear()
 
-    def number(self, connection: sqlite3.Connection, term: Term) -> int:
-        """The number of a label, made where there is none."""
-        if (known := self._known.get(term)) is not None:
-            return known
+    def learn(self, connection: sqlite3.Connection, terms: Iterable[Term]) -> None:
+        """Makes those labels that there are not yet, and knows the numbers of all until the next call."""
         if len(self._known) >= _MAX_KNOWN_LABELS:
             self._known.clear()
-        made = connection.execute("INSERT OR IGNORE INTO labels (field, value) VALUES (?, ?)", term)
-        number = made.lastrowid if made.rowcount == 1 else None
-        if number is None:
-            (number,) = connection.execute("SELECT id FROM labels WHERE field = ? AND value = ?", term).fetchone()
-        self._known[term] = number
-        return int(number)
+        unknown = [term for term in dict.fromkeys(terms) if term not in self._known]
+        _insert_rows(connection, "OR IGNORE INTO labels (field, value)", unknown)
+        for at in range(0, len(unknown), _MAX_ROWS):
+            some = unknown[at : at + _MAX_ROWS]
+            rows = connection.execute(
+                f"SELECT id, field, value FROM (VALUES {_marks(2, len(some))}) asked"
+                " CROSS JOIN labels ON field = asked.column1 AND value = asked.column2",
+                [text for term in some for text in term],
+            )
+            self._known.update({(field, value): number for number, field, value in rows.fetchall()})
+
+    def number(self, term: Term) -> int:
+        """The number of a label that was learnt."""
+        return self._known[term]
 
 
 # --- Append ---
@@ -119,10 +126,12 @@ def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: L
     event_labels: list[tuple[int, int, int, int]] = []
     counts: Counter[tuple[int, int]] = Counter()
     for new in added:
+        if new.row.event.alert and ALERT not in new.terms:  # raised within the batch
+            new.terms.append(ALERT)
+    labels.learn(connection, [term for new in added for term in new.terms])
+    for new in added:
         row = new.row
-        numbers = [labels.number(connection, term) for term in new.terms]
-        if row.event.alert and ALERT not in new.terms:  # raised within the batch
-            numbers.append(labels.number(connection, ALERT))
+        numbers = [labels.number(term) for term in new.terms]
         row.labels = tuple(numbers)
         state, time_us, first_seq = row.state, row.time_us, row.first_seq
         event_labels.append((EVERY_EVENT, state, time_us, first_seq))
@@ -130,7 +139,7 @@ def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: L
     counts.update([(label, state) for label, state, _, _ in event_labels])
     _insert_rows(
         connection,
-        "events",
+        "INTO events",
         [
             (
                 row.first_seq,
@@ -147,8 +156,8 @@ def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: L
         ],
     )
     event_labels.sort()  # neighbours in the index one after the other
-    _insert_rows(connection, "event_labels", event_labels)
-    _insert_rows(connection, "words (rowid, tokens)", [(new.row.first_seq, new.tokens) for new in added])
+    _insert_rows(connection, "INTO event_labels", event_labels)
+    _insert_rows(connection, "INTO words (rowid, tokens)", [(new.row.first_seq, new.tokens) for new in added])
     _add_counts(connection, counts)
     _add_names(connection, added)
 
@@ -158,7 +167,8 @@ def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[i
     state_before, labels_before = before
     numbers = set(labels_before)
     if row.event.alert:
-        numbers.add(labels.number(connection, ALERT))
+        labels.learn(connection, [ALERT])
+        numbers.add(labels.number(ALERT))
     row.labels = tuple(sorted(numbers))
     connection.execute(
         "UPDATE events SET seq = ?, state = ?, labels = ?, body = ? WHERE first_seq = ?",
@@ -171,7 +181,9 @@ def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[i
     _add_counts(connection, counts)
 
 
-def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+def _insert_rows(
+    connection: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]], on_conflict: str = ""
+) -> None:
     """Many rows a statement: Python's lock is taken again after each, and whoever computes meanwhile holds it long.
 
     The numbers of rows are powers of two, so that few statements have to be prepared and kept.
@@ -180,10 +192,16 @@ def _insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[tupl
     while at < len(rows):
         while some > len(rows) - at:
             some //= 2
-        values = rows[at : at + some]
-        marks = ", ".join([f"({', '.join('?' * len(values[0]))})"] * some)
-        connection.execute(f"INSERT INTO {table} VALUES {marks}", [value for row in values for value in row])
+        connection.execute(
+            f"INSERT {into} VALUES {_marks(len(rows[0]), some)} {on_conflict}",
+            [value for row in rows[at : at + some] for value in row],
+        )
         at += some
+
+
+@lru_cache(maxsize=128)
+def _marks(columns: int, rows: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 Entry = tuple[int, int, int, int]
@@ -191,7 +209,7 @@ Entry = tuple[int, int, int, int]
 
 
 def _insert_labels(connection: sqlite3.Connection, entries: list[Entry], counts: Counter[tuple[int, int]]) -> None:
-    _insert_rows(connection, "event_labels", sorted(entries))
+    _insert_rows(connection, "INTO event_labels", sorted(entries))
     counts.update([(label, state) for label, state, _, _ in entries])
 
 
@@ -203,9 +221,11 @@ def _remove_labels(connection: sqlite3.Connection, entries: list[Entry], counts:
 
 
 def _add_counts(connection: sqlite3.Connection, counts: Counter[tuple[int, int]]) -> None:
-    connection.executemany(
-        "INSERT INTO label_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events",
+    _insert_rows(
+        connection,
+        "INTO label_counts",
         [(label, state, change) for (label, state), change in counts.items() if change],
+        "ON CONFLICT DO UPDATE SET events = events + excluded.events",
     )
 
 
@@ -214,10 +234,11 @@ def _add_names(connection: sqlite3.Connection, added: Iterable[NewEvent]) -> Non
     for new in added:
         for named in new.named_ids:
             seen[named] = max(new.row.time_us, seen.get(named, new.row.time_us))
-    connection.executemany(
-        "INSERT INTO name_pairs VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-        " SET last_seen_us = excluded.last_seen_us WHERE excluded.last_seen_us > last_seen_us",
+    _insert_rows(
+        connection,
+        "INTO name_pairs",
         [(*named, moment) for named, moment in seen.items()],
+        "ON CONFLICT DO UPDATE SET last_seen_us = excluded.last_seen_us WHERE excluded.last_seen_us > last_seen_us",
     )
 
 
