@@ -26,7 +26,7 @@ _MASKED: Final = re.compile(
 _OTHER_PATTERN: Final = "(other messages)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topic:
     """What an alert is about: events of one topic share one alert."""
 
@@ -35,7 +35,7 @@ class Topic:
     source: str
     pattern: str
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A digest of all four."""
         parts = "\0".join(part.replace("\0", "␀") for part in (self.rule, self.kind, self.source, self.pattern))

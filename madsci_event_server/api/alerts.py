@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from madsci_event_server.alerts.alerting import Alerting
+from madsci_event_server.alerts.alerting import LONGEST_SILENCE, Alerting
+from madsci_event_server.api import alerts_documented as documented
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.bodies import read_json
-from madsci_event_server.api.context import context_of
+from madsci_event_server.api.context import Context, context_of
 from madsci_event_server.api.parameters import flag, one, only, whole_number
 from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
 from madsci_event_server.event import format_time, parse_time
@@ -22,12 +23,13 @@ from madsci_event_server.storage.alert_base import Alert, AlertState, Mail, Mail
 MAX_LISTED: Final = 1000
 _DEFAULT_LISTED: Final = 100
 _ALL: Final = "all"
+_MOST_SECONDS: Final = int(LONGEST_SILENCE.total_seconds())
 _State = TypeVar("_State", bound=StrEnum)
 
 router = APIRouter(prefix="/alerts")
 
 
-@router.get("")
+@router.get("", openapi_extra=documented.LIST_ALERTS)
 async def list_alerts(request: Request) -> Response:
     """The alerts that are not resolved, or those of a `state` (repeatable, `all`), the latest first."""
     only(request, "state", "limit")
@@ -38,7 +40,7 @@ async def list_alerts(request: Request) -> Response:
     return json_answer({"alerts": [_alert(alert) for alert in alerts], "condition": condition})
 
 
-@router.get("/silences")
+@router.get("/silences", openapi_extra=documented.LIST_SILENCES)
 async def list_silences(request: Request) -> Response:
     """The silences that hold now; `all` adds those that are over."""
     only(request, "all")
@@ -48,21 +50,21 @@ async def list_silences(request: Request) -> Response:
     return json_answer({"silences": [_plain(silence) | {"active": silence.active(now)} for silence in silences]})
 
 
-@router.post("/silences")
+@router.post("/silences", openapi_extra=documented.SILENCE)
 async def silence_alerts(request: Request) -> Response:
-    """Keeps what matches from being mailed: `matcher`, `expires_at`, `reason` and `author` must all be said."""
+    """Keeps what matches from being mailed: `matcher`, an end, `reason` and `author` must all be said."""
     only(request)
-    fields = _fields(await read_json(request), "matcher", "expires_at", "reason", "author")
+    fields = _fields(await read_json(request), "matcher", "expires_at", "duration_seconds", "reason", "author")
     silence = await _alerting(request).silence(
         fields.get("matcher"),
-        expires_at=parse_time(fields.get("expires_at"), context_of(request).zone, "expires_at"),
+        expires_at=_end(fields, context_of(request)),
         reason=_text(fields, "reason"),
         author=_text(fields, "author"),
     )
     return json_answer(_plain(silence) | {"active": True})
 
 
-@router.delete("/silences")
+@router.delete("/silences", openapi_extra=documented.END_SILENCE_NAMED)
 async def end_silence_named(request: Request) -> Response:
     """Ends the silence of this `silence_id` early."""
     only(request, "silence_id")
@@ -72,7 +74,7 @@ async def end_silence_named(request: Request) -> Response:
     return await _end_silence(request, silence_id)
 
 
-@router.delete("/silences/{silence_id}")
+@router.delete("/silences/{silence_id}", openapi_extra=documented.END_SILENCE)
 async def end_silence(request: Request, silence_id: str) -> Response:
     """Ends this silence early: what is still open is mailed."""
     only(request)
@@ -84,7 +86,7 @@ async def _end_silence(request: Request, silence_id: str) -> Response:
     return json_answer(_plain(silence) | {"active": False})
 
 
-@router.post("/test")
+@router.post("/test", openapi_extra=documented.TEST_MAIL)
 async def test_mail(request: Request) -> Response:
     """Mails every recipient of the definition, or those of them in `to`, and tells the whole conversation."""
     only(request)
@@ -98,7 +100,7 @@ async def test_mail(request: Request) -> Response:
     return json_answer(asdict(await _alerting(request).prove(wanted, dry_run=dry_run)))
 
 
-@router.get("/explain/{event_id:path}")
+@router.get("/explain/{event_id:path}", openapi_extra=documented.EXPLAIN)
 async def explain_event(request: Request, event_id: str) -> Response:
     """Which rules match an event, and why somebody was mailed about it or not."""
     only(request)
@@ -114,7 +116,7 @@ async def explain_event(request: Request, event_id: str) -> Response:
     )
 
 
-@router.get("/outbox")
+@router.get("/outbox", openapi_extra=documented.LIST_MAILS)
 async def list_mails(request: Request) -> Response:
     """The mails that wait or could not be delivered, or those of a `state` (repeatable, `all`), the latest first."""
     only(request, "state", "limit")
@@ -123,28 +125,28 @@ async def list_mails(request: Request) -> Response:
     return json_answer({"mails": [_plain(mail) for mail in mails]})
 
 
-@router.get("/outbox/{mail_id}")
+@router.get("/outbox/{mail_id}", openapi_extra=documented.GET_MAIL)
 async def get_mail(request: Request, mail_id: str) -> Response:
     """One mail, with what it says."""
     only(request)
     return json_answer(_whole(await _alerting(request).mail(mail_id)))
 
 
-@router.post("/outbox/{mail_id}/cancel")
+@router.post("/outbox/{mail_id}/cancel", openapi_extra=documented.CANCEL_MAIL)
 async def cancel_mail(request: Request, mail_id: str) -> Response:
     """Takes a mail out of the outbox that has not been sent yet."""
     only(request)
     return json_answer(_plain(await _alerting(request).cancel_mail(mail_id)))
 
 
-@router.post("/outbox/{mail_id}/retry")
+@router.post("/outbox/{mail_id}/retry", openapi_extra=documented.RETRY_MAIL)
 async def retry_mail(request: Request, mail_id: str) -> Response:
     """Tries a mail now that waits, could not be delivered or was cancelled."""
     only(request)
     return json_answer(_plain(await _alerting(request).retry_mail(mail_id)))
 
 
-@router.get("/{alert_id}")
+@router.get("/{alert_id}", openapi_extra=documented.GET_ALERT)
 async def get_alert(request: Request, alert_id: str) -> Response:
     """One alert, who is told of it, and the mails that did."""
     only(request)
@@ -161,7 +163,7 @@ async def get_alert(request: Request, alert_id: str) -> Response:
     )
 
 
-@router.post("/{alert_id}/ack")
+@router.post("/{alert_id}/ack", openapi_extra=documented.ACKNOWLEDGE)
 async def acknowledge_alert(request: Request, alert_id: str) -> Response:
     """`by` takes the alert on: it is counted still, and mailed no more unless it becomes worse."""
     only(request)
@@ -169,7 +171,7 @@ async def acknowledge_alert(request: Request, alert_id: str) -> Response:
     return json_answer(_alert(await _alerting(request).acknowledge(alert_id, _text(fields, "by"), _note(fields))))
 
 
-@router.post("/{alert_id}/resolve")
+@router.post("/{alert_id}/resolve", openapi_extra=documented.RESOLVE)
 async def resolve_alert(request: Request, alert_id: str) -> Response:
     """`by` says that it is over: who was mailed is told, and the next such event is news."""
     only(request)
@@ -208,6 +210,17 @@ def _fields(document: object, *known: str) -> Mapping[str, Any]:
         if name not in known:
             raise InvalidInput(name, f"is not a field here; there are {', '.join(known)}", value=document[name])
     return document
+
+
+def _end(fields: Mapping[str, Any], context: Context) -> datetime:
+    seconds = fields.get("duration_seconds")
+    if (seconds is None) == (fields.get("expires_at") is None):
+        raise InvalidInput("expires_at", "or duration_seconds must say when it ends; give one of them")
+    if seconds is None:
+        return parse_time(fields["expires_at"], context.zone, "expires_at")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _MOST_SECONDS:
+        raise InvalidInput("duration_seconds", f"{shown(seconds)} is not a number of seconds up to 30 days")
+    return context.clock() + timedelta(seconds=seconds)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -23,7 +23,7 @@ _ABOUT: Final = (
     "The event log of a lab: takes events, keeps them, finds them. A drop-in for MADSci's Event Manager. "
     "Unknown parameters are refused with the nearest that exists; every refusal says which field, and the way out."
 )
-_TAGS: Final = ("Send", "Read", "Count", "Archive", "About")
+_TAGS: Final = ("Send", "Read", "Count", "Alerts", "Archive", "About")
 _COUNTS: Final = {
     "type": "object",
     "required": ["accepted", "duplicates", "raised", "conflicts", "rejected"],

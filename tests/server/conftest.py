@@ -8,13 +8,19 @@ import pytest
 from fastapi import FastAPI
 
 from madsci_event_server.app import create_app
-from madsci_event_server.settings import Settings
+from madsci_event_server.settings import EmailAlertsConfig, Settings
 from tests.server.calls import a_client
 
 
 @pytest.fixture
 def settings(lab: Path) -> Settings:
-    return Settings(db_url="memory:", lab_directory=lab, timezone="America/Chicago", max_event_bytes=65536)
+    return Settings(
+        db_url="memory:",
+        lab_directory=lab,
+        timezone="America/Chicago",
+        max_event_bytes=65536,
+        email_alerts=EmailAlertsConfig(email_addresses=("ada@lab.test",), group_wait_seconds=600),
+    )
 
 
 @pytest.fixture

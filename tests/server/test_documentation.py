@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import Match
 
-from madsci_event_server.api import about, archive, counts, documentation, health, reading, search
+from madsci_event_server.api import about, alerts, archive, counts, documentation, health, reading, search
 from madsci_event_server.api.documented import FILTERS, PAGE
 from madsci_event_server.query import EventQuery
 from tests.server.calls import post
 
-MODULES = (archive, counts, search, reading, health, about)
+MODULES = (alerts, archive, counts, search, reading, health, about)
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -97,7 +97,7 @@ async def test_documented_examples_are_accepted(document: dict[str, Any], client
             assert answer.status_code == 200, answer.text
             content = entry["responses"]["200"]["content"]["application/json"]
             validate(answer.json(), content["schema"], document)
-        if body := entry.get("requestBody"):
+        if (body := entry.get("requestBody")) and "{" not in path:
             content = body["content"]["application/json"]
             for example in content["examples"].values():
                 cursor = isinstance(example["value"], dict) and "after" in example["value"]
