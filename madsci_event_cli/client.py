@@ -21,6 +21,7 @@ from madsci_event_cli.outgoing import (
     Outgoing,
     as_whole_event,
     bound_context,
+    event_in,
     host_name,
     is_ulid,
     level_number,
@@ -100,10 +101,11 @@ class EventClient:
     ) -> str | None:
         """Logs anything: an Event, a dict, an exception (ERROR unless told otherwise), a text, any value.
 
-        An Event is sent as it is, but for the level or alert given here. MADSci's `warning_category` also warns through
+        An Event (or its dict, or the JSON of one) is sent as it is, but for the level or alert given here. MADSci's `warning_category` also warns through
         Python's `warnings`.
         """
-        event_id = self.emit(event, level, alert, keywords)
+        whole = event_in(event) if isinstance(event, str) else None
+        event_id = self.emit(event if whole is None else whole, level, alert, keywords)
         if warning_category is not None:
             warnings.warn(text_of(event), category=warning_category, stacklevel=2)
         return event_id

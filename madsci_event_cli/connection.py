@@ -107,9 +107,9 @@ def _detail(response: httpx.Response) -> str | None:
         found = response.json()
     except ValueError:
         return None
-    if not isinstance(found, dict) or not isinstance(found.get("detail"), str):
-        return None
-    return str(found["detail"])
+    # Half the services of a lab answer `{"detail": "Not Found"}` to what they don't know; ours say `errors`, too.
+    ours = isinstance(found, dict) and isinstance(found.get("detail"), str) and "errors" in found
+    return str(found["detail"]) if ours else None
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ never take is set aside with its reason and does not hold up the rest.
 """
 
 import contextlib
+import encodings.idna  # noqa: F401 - a socket imports it when it first connects; see _Door
 import json
 import logging
 import queue
@@ -120,12 +121,12 @@ class Sender:
             if self._thread is not None:
                 return
             self._stopping = False
-            thread = threading.Thread(target=self._run, name="madsci-events sender", daemon=True)
+            # Set before it runs: a signal handler that logs now must not start another.
+            self._thread = threading.Thread(target=self._run, name="madsci-events sender", daemon=True)
             try:
-                thread.start()
+                self._thread.start()
             except RuntimeError:  # the interpreter is ending: what is on disk waits for the next client
-                return
-            self._thread = thread
+                self._thread = None
 
     def stop(self, timeout: float) -> bool:
         """Ends the thread, without waiting for delivery; False where it is still busy with the server by then."""
@@ -287,7 +288,10 @@ class Sender:
         self._failures_over()
 
     def _is_poison(self, source: Source, line: bytes) -> bool:
-        """Whether the server fails at this one event while it takes the next: then both are settled here."""
+        """Whether the server fails at this one event while it takes the next: then both are settled here.
+
+        It is tried once more after the other was taken: a server may just have come back.
+        """
         self._stuck += 1
         if self._stuck < _STUCK_ATTEMPTS:
             return False
@@ -295,9 +299,13 @@ class Sender:
         second = after[: after.find(b"\n") + 1]
         if not second or not isinstance(self._post_one(second.rstrip(b"\n")), Delivered):
             return False
-        self._put_aside(line, "the server fails at it, and takes others")
+        verdict = self._post_one(line.rstrip(b"\n"))
+        if isinstance(verdict, TryAgain) and not verdict.smaller:
+            return False
+        if not isinstance(verdict, Delivered):
+            self._put_aside(line, f"the server fails at it, and takes others: {verdict.reason}")
         source.acknowledge(line + second)
-        self.delivered += 1
+        self.delivered += 1 + isinstance(verdict, Delivered)
         self._failures_over()
         return True
 
@@ -355,18 +363,16 @@ class _Door:
         self._server = server
         self._answer_seconds = answer_seconds
         self._timeouts = httpx.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)).as_dict()
-        self._transport: httpx.HTTPTransport | None = None
+        # Made here, in the thread that makes the client: it imports, and whoever forks while another thread imports
+        # has half a module for ever.
+        self._transport = httpx.HTTPTransport(verify=certificates(server))
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
+        self._transport.close()
 
     def post(self, path: str, body: bytes, content_type: str) -> Answer:
         """The answer. Raises httpx.HTTPError where there is none, and `_AnswerTooLong`."""
         # The transport itself, not a Client: that writes a line to the lab's log for every request.
-        if self._transport is None:
-            self._transport = httpx.HTTPTransport(verify=certificates(self._server))
         headers = {"Content-Type": content_type, "Accept": "application/json", "User-Agent": _USER_AGENT}
         request = httpx.Request(
             "POST", self._server + path, headers=headers, content=body, extensions={"timeout": self._timeouts}

@@ -4,7 +4,7 @@ Values are checked here, before anything is asked of a server, so that a typing 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Annotated, Any, Final
 
@@ -12,39 +12,68 @@ import typer
 
 from madsci_event_cli.time_expressions import parse_moment
 from madsci_event_server.errors import InvalidInput, shown
-from madsci_event_server.vocabulary import ID_FIELDS, LEVELS_BY_NAME, EventLogLevel
+from madsci_event_server.vocabulary import ID_FIELDS, LEVELS_BY_NAME, EventLogLevel, EventType
+
+Completion = Callable[[str], list[str]]
 
 _WHICH: Final = "Which events"
 _TEXT: Final = "By what they say"
 _IDS: Final = "By id"
 
 
-def _one(metavar: str, help_: str, panel: str = _WHICH) -> Any:
-    return Annotated[str | None, typer.Option(metavar=metavar, help=help_, rich_help_panel=panel)]
+def levels_beginning(incomplete: str) -> list[str]:
+    """For completion."""
+    return [level.name.lower() for level in EventLogLevel if level.name.lower().startswith(incomplete.lower())]
 
 
-def _some(metavar: str, help_: str = "", panel: str = _WHICH) -> Any:
-    return Annotated[list[str] | None, typer.Option(metavar=metavar, help=help_, rich_help_panel=panel)]
+def types_beginning(incomplete: str) -> list[str]:
+    """For completion."""
+    return [name.value for name in EventType if name.value.startswith(incomplete.lower())]
+
+
+def _one(name: str, metavar: str, help_: str, panel: str = _WHICH, complete: Completion | None = None) -> Any:
+    option = typer.Option(f"--{name}", metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
+    return Annotated[str | None, option]
+
+
+def _some(name: str, metavar: str, help_: str = "", panel: str = _WHICH, complete: Completion | None = None) -> Any:
+    option = typer.Option(f"--{name}", metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
+    return Annotated[list[str] | None, option]
 
 
 def _flag(names: str, help_: str) -> Any:
     return Annotated[bool | None, typer.Option(names, help=help_, rich_help_panel=_WHICH)]
 
 
+def id_option(field: str) -> str:
+    """`--node-id` for `node_id`."""
+    return f"--{field.replace('_', '-')}"
+
+
 FILTER_OPTIONS: Final[Mapping[str, Any]] = {
-    "level": _one("LEVEL", "debug, info, warning, error, critical: this and above. error,critical: exactly these."),
-    "type": _some("TYPE", "What it is about: workflow_start, 'workflow_*', '!log_debug' (not this)."),
-    "node": _some("NODE", "A node, by its name or id."),
-    "name": _some("NAME", "The name an event goes by: a node's, a manager's."),
-    "since": _one("TIME", "From then on: 15m, 2h30m, yesterday, 'monday 9:00', 14:05, or RFC 3339."),
-    "until": _one("TIME", "Before then."),
+    "level": _one(
+        "level",
+        "LEVEL",
+        "debug, info, warning, error, critical: this and above. error,critical: exactly these.",
+        complete=levels_beginning,
+    ),
+    "type": _some(
+        "type",
+        "TYPE",
+        "What it is about: workflow_start, 'workflow_*', '!log_debug' (not this).",
+        complete=types_beginning,
+    ),
+    "node": _some("node", "NODE", "A node, by its name or id."),
+    "name": _some("name", "NAME", "The name an event goes by: a node's, a manager's."),
+    "since": _one("since", "TIME", "From then on: 15m, 2h30m, yesterday, 'monday 9:00', 14:05, or RFC 3339."),
+    "until": _one("until", "TIME", "Before then."),
     "alert": _flag("--alert/--no-alert", "Only those that force an alert, or only the others."),
     "archived": _flag("--archived", "Archived ones, too."),
-    "search": _one("WORDS", "All of these words occur; plate* begins so, -retry does not occur.", _TEXT),
-    "regex": _one("RE2", "This pattern is somewhere in the message.", _TEXT),
-    "selector": _one("JSON", """MongoDB's filter language: '{"event_data.volume": {"$gt": 10}}'.""", _TEXT),
-    **{field: _some("ID", panel=_IDS) for field in ID_FIELDS},
-    "source": _some("KEY=VALUE", "Any other key of an event's source.", _IDS),
+    "search": _one("search", "WORDS", "All of these words occur; plate* begins so, -retry does not occur.", _TEXT),
+    "regex": _one("regex", "RE2", "This pattern is somewhere in the message.", _TEXT),
+    "selector": _one("selector", "JSON", """MongoDB's filter language: '{"event_data.volume": {"$gt": 10}}'.""", _TEXT),
+    **{field: _some(id_option(field)[2:], "ID", panel=_IDS) for field in ID_FIELDS},
+    "source": _some("source", "KEY=VALUE", "Any other key of an event's source.", _IDS),
 }
 """The options that say which events, by parameter name. A leading `!` on a value of `_some` means: not this."""
 

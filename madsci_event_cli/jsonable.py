@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import json
 import math
+import reprlib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -31,6 +32,7 @@ MAX_DEPTH: Final = 60
 MAX_VALUES: Final = 100_000
 """Values in one event, so that shared references cannot grow without bound while the caller waits."""
 _MAX_TEXT: Final = 2000
+_MORE: Final = "... more values than one event may have"
 _MAX_INTEGER_BITS: Final = 14_000
 """Just below the 4,300 digits the server takes."""
 
@@ -98,7 +100,7 @@ class _Walk:
     def _inside(self, value: Any) -> Any:
         self._left -= 1
         if id(value) in self._ancestors or len(self._ancestors) >= MAX_DEPTH or self._left < 0:
-            return _spoken(repr, value)
+            return _spoken(_in_short, value)
         self._ancestors.add(id(value))
         try:
             return self._opened(value)
@@ -143,6 +145,10 @@ class _Walk:
     def _object(self, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, item in items:
+            if self._left < 0:
+                put(found, "...", _MORE)
+                break
+            self._left -= 1
             put(found, self._name(key), self.plain(item))
         return found
 
@@ -151,7 +157,7 @@ class _Walk:
         for item in items:
             self._left -= 1
             if self._left < 0:
-                found.append("... more values than one event may have")
+                found.append(_MORE)
                 break
             found.append(self.plain(item))
         return found
@@ -176,6 +182,16 @@ def model_fields(model: Any) -> Any:
         return model.model_dump(mode="json")
     except Exception:  # noqa: BLE001 - pydantic's errors are not imported here, and serializers may raise anything
         return model.model_dump()
+
+
+_short: Final = reprlib.Repr()
+_short.maxlevel, _short.maxdict, _short.maxlist, _short.maxtuple, _short.maxset = 3, 20, 20, 20, 20
+_short.maxstring = _short.maxother = 200
+
+
+def _in_short(value: object) -> str:
+    """For cycles and depths, where `repr` could take for ever."""
+    return _short.repr(value)
 
 
 def _non_finite(value: float) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Final
 
@@ -163,7 +163,7 @@ class Lane:
 
 
 class OwnLane(Lane):
-    """The lane of this process. `append` comes from any thread or signal handler, holding `guard`."""
+    """The lane of this process. `append` comes from any thread, holding `guard`."""
 
     def __init__(self, directory: Path, guard: threading.RLock, segment_bytes: int) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -174,26 +174,33 @@ class OwnLane(Lane):
         self._writer = -1
         self._written = 0
         self._retired: list[int] = []
+        self._notices: Counter[int] = Counter()
+        """Lines by segment that are no events but tell of lost ones."""
 
-    def append(self, line: bytes) -> None:
+    def append(self, line: bytes, *, is_notice: bool = False) -> None:
         """Writes the line at the end. Raises OSError where the disk does not take all of it; then none is there."""
         if self._writer < 0 or self._written >= self._segment_bytes:
             self._open_segment()
         count = os.write(self._writer, line)
         if count != len(line):
-            os.ftruncate(self._writer, self._written)
+            os.ftruncate(self._writer, os.fstat(self._writer).st_size - count)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._written += count
+        if is_notice:
+            self._notices[self._segments[-1]] += 1
 
-    def drop_oldest(self) -> tuple[int, int] | None:
-        """Removes the oldest segment that is not being sent; its events and bytes, or None where there is no such."""
+    def drop_oldest(self) -> tuple[int, int, int] | None:
+        """Removes the oldest segment that is not being sent: its lines, the notices of them, its bytes.
+
+        None where there is no such segment.
+        """
         if len(self._segments) < 3:
             return None
         number = self._segments[1]
         content = self._path(number).read_bytes()
         del self._segments[1]
         self._path(number).unlink(missing_ok=True)
-        return content.count(b"\n"), len(content)
+        return content.count(b"\n"), self._notices.pop(number, 0), len(content)
 
     def remove(self) -> None:
         self._close_writers()
@@ -206,8 +213,7 @@ class OwnLane(Lane):
     def _open_segment(self) -> None:
         number = self._segments[-1] + 1 if self._segments else 1
         writer = os.open(self._path(number), APPEND, 0o600)
-        # A signal handler may log in the middle of a log call that still holds the old descriptor: it stays open until
-        # the reader, who waits for the guard, has come to the end of that segment.
+        # Open until the reader, who waits for the guard, has come to the end of that segment.
         self._retired.append(self._writer)
         self._segments.append(number)
         self._writer, self._written = writer, 0

@@ -8,9 +8,10 @@ from typing import Any, BinaryIO, TextIO
 
 import typer
 
-from madsci_event_cli.commands import archive, get, log, purge, query, serve, status
+from madsci_event_cli.commands import alerts, archive, get, log, purge, query, serve, status, tui
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
 from madsci_event_cli.helping import Group
+from madsci_event_cli.output import ReaderGone
 from madsci_event_cli.registration import Invocation, take_global_options
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import (
@@ -42,6 +43,8 @@ take_global_options(app)
 query.register_in(app)
 get.register_in(app)
 status.register_in(app)
+tui.register_in(app)
+alerts.register_in(app)
 log.register_in(app)
 archive.register_in(app)
 purge.register_in(app)
@@ -56,8 +59,7 @@ def run(
     try:
         command = typer.main.get_command(app)
         answer = command.main(list(arguments) or ["--help"], PROGRAM, standalone_mode=False, obj=invocation)
-        stdout.flush()
-    except BrokenPipeError:
+    except ReaderGone:
         _let_go(stdout)
         return ExitCode.OK
     except (MadsciEventsError, KeyboardInterrupt, typer.Abort, _CommandLineError) as error:

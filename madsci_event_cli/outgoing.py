@@ -1,8 +1,9 @@
 """Outgoing events: from whatever a caller logs to the one line of JSON that is sent.
 
-What goes where. A text is `event_data.message`, with bound context and keywords beside it. A dict is `event_data`.
-An exception is `event_data.exception` (`type`, `message`) and `event_data.traceback`. A name that is taken gets an
-underscore, so nothing is overwritten. Whole events (ours, MADSci's, or their dicts) are sent as they are.
+What goes where. A dict or a list is `event_data`; a text, or any other value, is `event_data.message`. Bound context
+and keywords stand beside it. An exception is `event_data.exception` (`type`, `message`) and `event_data.traceback`. A
+name that is taken gets an underscore, so nothing is overwritten. Whole events (ours, MADSci's, or their dicts) are sent
+as they are.
 """
 
 import itertools
@@ -139,13 +140,11 @@ def as_sent(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_whole_event(logged: Any) -> Mapping[str, Any] | None:
-    """The fields of `logged` where it is an event itself: an Event of ours or MADSci's, such a dict, or its JSON.
+    """The fields of `logged` where it is an event itself: an Event of ours or MADSci's, or such a dict.
 
     A dict is one when it holds `event_data` or `event_type` and nothing an event does not have, or `event_data` beside
     another of an event's telling fields; any other dict is data.
     """
-    if isinstance(logged, str):
-        return _event_in(logged) if logged[:1] == "{" else None
     if isinstance(logged, dict):
         return logged if _is_event(logged) else None
     fields = getattr(type(logged), "model_fields", None)
@@ -154,7 +153,10 @@ def as_whole_event(logged: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _event_in(text: str) -> dict[str, Any] | None:
+def event_in(text: str) -> dict[str, Any] | None:
+    """The whole event that `text` is the JSON of; None for any other text."""
+    if not text.startswith("{"):
+        return None
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -226,7 +228,7 @@ def _event_data(logged: Any, context: Mapping[str, Any], keywords: dict[str, Any
     plain = jsonable(logged)
     if isinstance(plain, dict):
         found = plain
-    elif isinstance(logged, str):
+    elif not isinstance(plain, list):
         found = {"message": plain}
     elif context or keywords or error is not None:
         found = {"data": plain}

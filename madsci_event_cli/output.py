@@ -9,7 +9,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from enum import StrEnum
@@ -79,9 +80,21 @@ _FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
+class ReaderGone(Exception):
+    """Nobody reads stdout any more: `head` has what it wanted. No failure, but nothing is left to do."""
+
+
+@contextmanager
+def _reader_listening() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
 @dataclass
 class Output:
-    """Where results go and how they look. Raises BrokenPipeError when the reader has gone."""
+    """Where results go and how they look. Raises ReaderGone."""
 
     stream: BinaryIO
     format: Format
@@ -138,6 +151,24 @@ class Output:
                 self.spans(line)
         self.flush()
 
+    def documents(
+        self, documents: Sequence[Mapping[str, Any]], fields: Sequence[str], spans: Iterable[Sequence[Span]]
+    ) -> None:
+        """Results that are no events: all of each for programs, these fields in a CSV, lines of spans for people."""
+        match self.format:
+            case Format.JSON:
+                self.line(encode(documents))
+            case Format.JSONL:
+                for document in documents:
+                    self.line(encode(document))
+            case Format.CSV:
+                for row in (fields, *([document.get(field) for field in fields] for document in documents)):
+                    self.line(csv_row(row))
+            case _:
+                for line in spans:
+                    self.spans(line)
+        self.flush()
+
     def text(self, text: str) -> None:
         """One line: an id, a count. The same in every format."""
         self.line(text if self.width is None else visible(text))
@@ -153,11 +184,13 @@ class Output:
 
     def part(self, text: str) -> None:
         """Text without a line end."""
-        self.stream.write(text.encode("utf-8", "backslashreplace"))
+        with _reader_listening():
+            self.stream.write(text.encode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         """Hands what was written to the reader now."""
-        self.stream.flush()
+        with _reader_listening():
+            self.stream.flush()
 
     def _message(self, body: bytes) -> str:
         message = parse_event(body).message
@@ -317,7 +350,7 @@ def value_text(value: object) -> str:
     """A JSON value as a cell: text as it is, nothing for null, the rest as compact JSON."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value if isinstance(value, str) else encode(value)
 
 
 def csv_row(values: Iterable[object]) -> str:

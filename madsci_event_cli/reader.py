@@ -7,7 +7,7 @@ emptily for a failure.
 
 import json
 import re
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -16,8 +16,10 @@ from urllib.parse import quote
 import httpx
 
 from madsci_event_cli.connection import TIMEOUT, USER_AGENT, base_url, certificates, check, not_ours, parsed, reaching
+from madsci_event_cli.following import Follower, Patience
 
 if TYPE_CHECKING:
+    from madsci_event_cli.following import Followed
     from madsci_event_server.query import EventQuery
 
     Query = EventQuery | Mapping[str, Any]
@@ -27,6 +29,9 @@ PAGE: Final = 1000
 
 _SLOW: Final = httpx.Timeout(None, connect=5.0)
 """Archiving and purging take as long as there are events."""
+
+
+_PATIENCE: Final = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,14 @@ class FoundPage:
 class EventReader:
     """One event server. Opened and closed as an async context manager."""
 
-    def __init__(self, server: str, *, timeout: httpx.Timeout = TIMEOUT) -> None:
-        """`server` with or without scheme and closing slash. Raises InvalidInput for what is no address."""
+    def __init__(self, server: str, *, timeout: httpx.Timeout = TIMEOUT, patience: Patience = _PATIENCE) -> None:
+        """`server` with or without scheme and closing slash. Raises InvalidInput for what is no address.
+
+        `timeout` is for answers, `patience` for `follow`.
+        """
         self.server = base_url(server)
         self._timeout = timeout
+        self._patience = patience
 
     async def __aenter__(self) -> Self:
         self._client = httpx.AsyncClient(
@@ -77,6 +86,20 @@ class EventReader:
                 return
             document["after"] = page.next
             left = None if left is None else left - len(page.events)
+
+    def follow(
+        self, query: "Query | None" = None, after: str | None = None, last: int = 0
+    ) -> "AsyncGenerator[Followed]":
+        """What matches as it comes, for ever, and what becomes of the connection: the items of `following`.
+
+        From after a cursor (of an item, or of `find` in received order), from so far back that `last` events are
+        included, else from now on. Each place comes once; a lost connection is a Disconnected item, then it is tried
+        again. Raises ServerRefused (410: the cursor is of another store) and UnexpectedAnswer. Close it with
+        `contextlib.aclosing`.
+        """
+        document = {} if query is None else _document(query)
+        parameters = [] if document.get("selector") is not None else _parameters(query)
+        return Follower(self._client, self.server, document, parameters, self._patience).items(after, last)
 
     async def get(self, event_id: str, *, partial: bool = False) -> bytes:
         """The event of this id; with `partial` also by a beginning or end of it that no other id has.
@@ -132,6 +155,10 @@ class EventReader:
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and _is_object(response):
             return dict(response.json())
         return parsed(response, self.server)
+
+    async def document(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The JSON object answered by a route without a method of its own here; `options` are an HTTPX request's."""
+        return await self._document(method, path, **options)
 
     def _count(self, answer: Mapping[str, Any], name: str) -> int:
         if not isinstance(answer.get(name), int):

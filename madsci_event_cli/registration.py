@@ -4,9 +4,8 @@ The function's first parameter is the Session; the rest are its Typer options. T
 here, so that they work after a command as well as before it. A coroutine function is run to its end.
 """
 
-import asyncio
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Final
 
@@ -113,7 +112,7 @@ def with_session(function: Callable[..., Any], more: Mapping[str, Any] = NONE_MO
         session = _session_of(ctx, {f.name: values.pop(f.name) for f in fields(Options)})
         shared = ({option: values.pop(option) for option in more},) if more else ()
         found = function(session, *shared, **values)
-        return asyncio.run(found) if inspect.iscoroutine(found) else found
+        return _finished(found) if inspect.iscoroutine(found) else found
 
     own = list(inspect.signature(function, eval_str=True).parameters.values())[2 if more else 1 :]
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
@@ -121,6 +120,12 @@ def with_session(function: Callable[..., Any], more: Mapping[str, Any] = NONE_MO
     command.__doc__ = function.__doc__
     _describe(command, [*_parameters(more), *keyword_only, *_parameters(GLOBAL_OPTIONS)])
     return command
+
+
+def _finished(work: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio  # 30 ms, for those who wait for the network
+
+    return asyncio.run(work)
 
 
 def _session_of(ctx: typer.Context, values: Mapping[str, Any]) -> Session:

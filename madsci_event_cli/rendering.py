@@ -13,6 +13,7 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+from madsci_event_server.errors import UnexpectedAnswer
 from madsci_event_server.vocabulary import ID_FIELDS, EventLogLevel
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ PALETTE: Final[Mapping[str, str]] = {
     "level.info": "green",
     "level.warning": "yellow",
     "level.error": "bold red",
-    "level.critical": "bold white on red",
+    "level.critical": "bold reverse red",
     "alert": "bold magenta",
     "heading": "bold",
     "label": "dim",
@@ -127,17 +128,22 @@ def cells(text: str) -> int:
 
 def cut(text: str, width: int) -> str:
     """`text` in at most `width` cells, the last an ellipsis where something is missing."""
+    if len(text) <= _MEASURED_CHARACTERS and cells(text) <= width:
+        return text
     if width <= 0:
         return ""
-    # No character of a cluster is wider than two cells, so a long text need not be measured to its end.
-    if len(text) <= width and cells(text) <= width:
-        return text
-    if text.isascii():
-        return f"{text[: width - 1]}…"
+    head = text[: max(width, _MEASURED_CHARACTERS)]
+    if head.isascii():
+        return f"{head[: width - 1]}…"
     from rich.cells import split_text
 
-    head, _ = split_text(text[: width * 8], width - 1)
-    return f"{head}…"
+    left, _ = split_text(head, width - 1)
+    # A wide character cut in half is a space there; here the ellipsis takes its place.
+    return f"{left if head.startswith(left) else left[:-1]}…"
+
+
+_MEASURED_CHARACTERS: Final = 4096
+"""Longer text is no line of any terminal: it is cut without being measured."""
 
 
 def fitted(text: str, width: int) -> str:
@@ -238,7 +244,7 @@ def layout_for(width: int, zone: tzinfo | None = None) -> Layout:
     if width >= _WIDE:
         return Layout(width, who=26, kind=24, short_id=True, zone=zone)
     if width >= _MIDDLE:
-        return Layout(width, who=18, kind=22, zone=zone)
+        return Layout(width, who=22, kind=22, zone=zone)
     if width >= _NARROW:
         return Layout(width, milliseconds=False, who=15, zone=zone)
     return Layout(width, milliseconds=False, who=8, zone=zone)
@@ -349,20 +355,21 @@ def event_block(event: "Event", zone: tzinfo | None = None, names: Names | None 
     Lines are as long as they are: who draws them wraps or cuts. Line breaks inside the message are kept.
     """
     return [
-        *_heading(event, zone),
+        *_heading(event, zone, names or {}),
         [],
         *_facts(event, zone, names or {}),
         *_data(event),
     ]
 
 
-def _heading(event: "Event", zone: tzinfo | None) -> list[list[Span]]:
+def _heading(event: "Event", zone: tzinfo | None, names: Names) -> list[list[Span]]:
     face = LEVEL_FACES[event.log_level]
     first: list[Span] = [(f" {event.log_level.name} ", face.style), (" ", "")]
     if event.alert:
         first += [(f"{ALERT_MARK} alert ", "alert"), (" ", "")]
-    if event.name is not None:
-        first += [(visible(event.name), "name"), ("  ", "")]
+    about, style = who(event, names)
+    if about:
+        first += [(about, style), ("  ", "")]
     first += [(event.kind, "kind"), ("  ", ""), (_long_time(event.event_timestamp, zone), "time")]
     return [first, *([(visible(line), "heading")] for line in message_text(event).splitlines() or [""])]
 
@@ -443,10 +450,15 @@ def _json_text(value: Any) -> str:
 
 
 def parse_event(body: bytes | Mapping[str, Any]) -> "Event":
-    """The event of a server's answer: its bytes, or what they were parsed to."""
+    """The event of a server's answer: its bytes, or what they were parsed to. Raises UnexpectedAnswer."""
     from madsci_event_server.event import Event  # 100 ms of pydantic, which `log` does without
 
-    return Event.stored(json.loads(body) if isinstance(body, bytes) else dict(body))
+    try:
+        return Event.stored(json.loads(body) if isinstance(body, bytes) else dict(body))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UnexpectedAnswer(
+            f"the server answered an event that is none ({type(error).__name__}: {error})"
+        ) from error
 
 
 def names_by_id(names: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:

@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -79,6 +80,7 @@ class Spool:
         self._guard = threading.RLock()
         self._lane: OwnLane | None = None
         self._memory = MemoryLane()
+        self._nested: deque[bytes] = deque()
         self.appended_bytes = 0
         """Of this process's own events, since it began ..."""
         self.settled_bytes = 0
@@ -94,16 +96,30 @@ class Spool:
 
     def append(self, line: bytes) -> bool:
         """Keeps the line; one write. False where there is no room: it is counted, and an event will say so."""
+        if self._guard._is_owned():  # type: ignore[attr-defined]  # what threading.Condition asks it, too
+            # A signal handler logs in the middle of a log call, which writes this right after its own.
+            self._nested.append(line)
+            return True
         with self._guard:
-            if self.pending_bytes + len(line) > self._max_bytes and not self._make_room():
-                self._refuse("the spool was full")
-                return False
-            if self._refused:
-                self._tell_refused()
-            if self._keep(line):
-                return True
+            try:
+                return self._append(line)
+            finally:
+                self._append_nested()
+
+    def _append_nested(self) -> None:
+        while self._nested:
+            self._append(self._nested.popleft())
+
+    def _append(self, line: bytes) -> bool:
+        if self.pending_bytes + len(line) > self._max_bytes and not self._make_room():
+            self._refuse("the spool was full")
+            return False
+        if not self._keep(line):
             self._refuse("the disk took no events and memory was full")
             return False
+        if self._refused:
+            self._tell_refused()
+        return True
 
     @property
     def pending_bytes(self) -> int:
@@ -164,16 +180,16 @@ class Spool:
             with contextlib.suppress(OSError):  # the parent may have been closing it as it forked
                 lane.leave()
 
-    def _keep(self, line: bytes) -> bool:
-        if (self._memory or not self._write(line)) and not self._memory.append(line):
+    def _keep(self, line: bytes, *, is_notice: bool = False) -> bool:
+        if (self._memory or not self._write(line, is_notice)) and not self._memory.append(line):
             return False
         self.appended_bytes += len(line)
         self._pending_events += 1
         return True
 
-    def _write(self, line: bytes) -> bool:
+    def _write(self, line: bytes, is_notice: bool) -> bool:
         try:
-            self._own_lane().append(line)
+            self._own_lane().append(line, is_notice=is_notice)
         except OSError as error:
             self._disk_failed(error)
             return False
@@ -196,6 +212,9 @@ class Spool:
 
     def _settle(self) -> None:
         """Moves what waits in memory to the disk, as soon as that takes it again."""
+        if self._nested:  # its call was interrupted for good, as by Ctrl-C
+            with self._guard:
+                self._append_nested()
         if not self._memory:
             return
         with self._guard, contextlib.suppress(OSError):
@@ -209,24 +228,25 @@ class Spool:
         dropped = self._lane.drop_oldest()
         if dropped is None:
             return False
-        events, size = dropped
+        lines, notices, size = dropped
         self.settled_bytes += size
-        self._pending_events -= events
-        self.lost += events
-        self._keep(self._describe(Loss(events, "the spool was full: the oldest gave way")))
+        self._pending_events -= lines
+        self.lost += lines - notices
+        # The whole number each time: an earlier notice may be among the next that give way.
+        self._keep(self._describe(Loss(self.lost, "the spool was full: the oldest gave way")), is_notice=True)
         return True
 
     def _refuse(self, reason: str) -> None:
         if not self._refused:
             self._warn(f"{reason} ({self._max_bytes:,} bytes in {self.directory}): new events are not kept")
             # Beyond the bound on purpose: should this process end before there is room, the gap is known.
-            self._keep(self._describe(Loss(0, reason)))
+            self._keep(self._describe(Loss(0, reason)), is_notice=True)
         self._refused += 1
         self.lost += 1
 
     def _tell_refused(self) -> None:
         count, self._refused = self._refused, 0
-        self._keep(self._describe(Loss(count, "the spool was full")))
+        self._keep(self._describe(Loss(count, "the spool was full")), is_notice=True)
 
 
 class Source:

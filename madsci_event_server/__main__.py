@@ -17,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Serves; the exit code."""
     flags = vars(_parser().parse_args(arguments))
     try:
-        settings, warnings = Settings.read(os.environ, flags=flags)
+        definition = flags.pop("definition")
+        settings, warnings = Settings.read(os.environ, flags=flags, definition=definition)
         for warning in warnings:
             _say(warning)
         run(settings, _say)
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m madsci_event_server", description="Start the event server.")
+    parser.add_argument("--definition", type=Path, metavar="FILE", help="definition of the event manager, YAML")
     parser.add_argument("--host", help=f"address to listen on ({DEFAULT_HOST})")
     parser.add_argument("--port", type=int, help=f"port to listen on, 0 for a free one ({DEFAULT_PORT})")
     parser.add_argument("--db", dest="db_url", metavar="URL", help=f"where events are kept ({DEFAULT_DATABASE})")

@@ -1,46 +1,95 @@
 """create_app: the composition root. Only here is decided which parts a server is made of."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from madsci_event_server.api import about, archive, counts, health, problems, reading, search
+from madsci_event_server.alerts.alerting import Alerting
+from madsci_event_server.alerts.definition import alerting_config
+from madsci_event_server.api import (
+    about,
+    alerts,
+    archive,
+    counts,
+    documentation,
+    health,
+    problems,
+    reading,
+    search,
+    stream,
+)
 from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
 from madsci_event_server.api.events import PostEvent, PostEvents
+from madsci_event_server.api.problems import Answered
 from madsci_event_server.ingest import Ingest, utc_now
+from madsci_event_server.live import LiveStream
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage import open_store
 
 _TOLD_TO_BROWSERS = ["Event-Outcome", "Link", "Retry-After", "X-Next-Cursor"]
 
 
-def create_app(settings: Settings) -> FastAPI:
+class EventServer(FastAPI):
+    """FastAPI, stepped past by the one route that a lab's whole life goes through.
+
+    What FastAPI does around a route takes longer than storing an event. Browsers' posts, which need headers that allow
+    them, go the long way.
+    """
+
+    _post_event = Answered(PostEvent())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_plain_post(scope):
+            scope["app"] = self
+            await self._post_event(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def _is_plain_post(scope: Scope) -> bool:
+    return (
+        scope["type"] == "http"
+        and scope["path"] == "/event"
+        and scope["method"] == "POST"
+        and all(name != b"origin" for name, _ in scope["headers"])
+    )
+
+
+def create_app(settings: Settings) -> EventServer:
     """The server as an ASGI application; its lifespan opens and closes the store.
 
     Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
     """
     store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
-    context = Context(settings, store, Ingest(store), utc_now, settings.zone)
+    ingest, stopping = Ingest(store), asyncio.Event()
+    alerting = Alerting(store, store.alert_store(), alerting_config(settings), ingest.committed.wait_past)
+    live = LiveStream(store, ingest.committed, clock=utc_now, version=health.VERSION, stopping=stopping)
+    context = Context(settings, store, ingest, alerting, live, utc_now, settings.zone, stopping)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with store, context.ingest:
+        async with store, ingest, alerting, live:
             yield
-            context.stopping.set()
+            stopping.set()
 
-    app = FastAPI(
+    app = EventServer(
         title=settings.name,
         version=health.VERSION,
         lifespan=lifespan,
+        openapi_url=None,
         routes=[Route("/event", PostEvent(), methods=["POST"]), Route("/events", PostEvents(), methods=["POST"])],
     )
     app.state.context = context
-    for part in (archive, counts, search, reading, health, about):
-        app.include_router(part.router)
+    parts = (alerts, archive, counts, search, stream, reading, health, about, documentation)
+    app.state.routers = [part.router for part in parts]
+    for router in app.state.routers:
+        app.include_router(router)
     problems.install(app)
     app.add_middleware(
         CORSMiddleware,

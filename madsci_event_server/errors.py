@@ -14,6 +14,7 @@ MadsciEventsError
 |-- Overloaded               too much is waiting already; try again after a moment (503)
 |-- QueryTimedOut            the query ran past its time limit; narrow it (503)
 |-- CannotServe              the address cannot be listened on: in use, not ours, or its certificate is no good
+|-- MailNotTaken             a mail server did not take a mail: the text says why and how to mend it
 |-- StoreError               the database cannot do it now
 |   |-- StoreUnavailable     away, locked, read-only, full: comes back by itself, retry (503)
 |   `-- StoreUnusable        will not come back by itself: not a database, a newer version, in use by another server
@@ -96,6 +97,20 @@ class QueryTimedOut(MadsciEventsError):
 
 class CannotServe(MadsciEventsError):
     """The server cannot listen where it was told to; the text names the address and the way out."""
+
+
+class MailNotTaken(MadsciEventsError):
+    """A mail server did not take a mail, or could not be talked to.
+
+    `problem` says what happened, `remedy` how to mend it. `refused` holds when the server turned down this very mail
+    for good: trying again will not help.
+    """
+
+    def __init__(self, problem: str, remedy: str, *, refused: bool = False) -> None:
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        self.problem = problem
+        self.remedy = remedy
+        self.refused = refused
 
 
 class StoreError(MadsciEventsError):

@@ -7,9 +7,9 @@ derived here and nowhere else, and is never written into what was sent.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
@@ -169,6 +169,11 @@ class OwnershipInfo(BaseModel):
         return value if isinstance(value, cls) else _parse_source(value)
 
     @classmethod
+    def sent(cls, document: object) -> Self:
+        """The object a sender means by this parsed JSON. Raises InvalidEvent."""
+        return cls.stored(_parse_source(document))
+
+    @classmethod
     def stored(cls, document: dict[str, Any]) -> Self:
         """The object of a parsed answer or stored row, unchecked: for what `wire` once gave."""
         fields = {name: document.get(name) for name in SOURCE_ID_FIELDS}
@@ -220,10 +225,7 @@ class Event(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _normalise(cls, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, Mapping):
-            raise InvalidEvent("event", f"must be a JSON object, not {_json_kind(value)}", value=value)
-        context = info.context or {}
-        return _parse_event(value, context.get("zone"), keep_server_fields=not context.get("sent", False))
+        return _parse_event(_checked_object(value), (info.context or {}).get("zone"), keep_server_fields=True)
 
     @classmethod
     def sent(cls, document: object, zone: tzinfo | None = None) -> Self:
@@ -231,7 +233,16 @@ class Event(BaseModel):
 
         `zone` is the lab's, for a timestamp without one. Raises InvalidEvent.
         """
-        return cls.model_validate(document, context={"zone": zone, "sent": True})
+        # Not `model_validate`: it would check again what `_parse_event` has, for a good part of a request's time.
+        fields = _parse_event(_checked_object(document), zone, keep_server_fields=False)
+        extra = {name: fields.pop(name) for name in [*fields] if name not in _EVENT_NAMES}
+        if "source" in fields:
+            fields["source"] = OwnershipInfo.sent(fields["source"])
+        sent_names = set(fields)
+        for name, make in _EVENT_DEFAULTS_MADE.items():
+            if name not in fields:
+                fields[name] = make()
+        return _constructed(cls, _EVENT_DEFAULTS | fields, extra, sent_names)
 
     @classmethod
     def stored(cls, document: dict[str, Any]) -> Self:
@@ -383,14 +394,23 @@ class Event(BaseModel):
 
 
 _EVENT_FIELDS: Final = tuple(Event.model_fields)
+_EVENT_NAMES: Final = frozenset(Event.model_fields)
+_EVENT_DEFAULTS: Final[dict[str, Any]] = {
+    name: field.default for name, field in Event.model_fields.items() if field.default_factory is None
+}
+_EVENT_DEFAULTS_MADE: Final[Mapping[str, Callable[[], Any]]] = {
+    name: partial(field.get_default, call_default_factory=True)
+    for name, field in Event.model_fields.items()
+    if field.default_factory is not None
+}
 _M = TypeVar("_M", bound=BaseModel)
 
 
-def _constructed(cls: type[_M], fields: dict[str, Any], extra: dict[str, Any]) -> _M:
+def _constructed(cls: type[_M], fields: dict[str, Any], extra: dict[str, Any], names: set[str] | None = None) -> _M:
     """An instance without validation. Not `model_construct`: an extra field may be called `cls` or `_fields_set`."""
     instance = cls.__new__(cls)
     object.__setattr__(instance, "__dict__", fields)
-    object.__setattr__(instance, "__pydantic_fields_set__", set(fields))
+    object.__setattr__(instance, "__pydantic_fields_set__", set(fields) if names is None else names)
     object.__setattr__(instance, "__pydantic_extra__", extra)
     object.__setattr__(instance, "__pydantic_private__", None)
     return instance
@@ -431,6 +451,12 @@ def encode_sorted(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
+def _checked_object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidEvent("event", f"must be a JSON object, not {_json_kind(value)}", value=value)
+    return value
+
+
 def _parse_event(document: Mapping[str, Any], zone: tzinfo | None, *, keep_server_fields: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in document.items():
@@ -442,7 +468,7 @@ def _parse_event(document: Mapping[str, Any], zone: tzinfo | None, *, keep_serve
             if keep_server_fields and value is not None:
                 found[name] = value if name == "archived" else parse_time(value, UTC, name)
         elif name != "_id":
-            found[_tidy_name(name)] = _tidy(value, name)
+            found[_new_name(name, found)] = _tidy(value, name)
     _take_other_id_key(found, document)
     return found
 
@@ -496,7 +522,7 @@ def _parse_source(value: object) -> dict[str, Any]:
                 raise InvalidEvent(f"source.{name}", _not_a_ulid(item), value=item)
             found[name] = item
         else:
-            found[_tidy_name(name)] = _tidy(item, f"source.{name}")
+            found[_new_name(name, found)] = _tidy(item, f"source.{name}")
     return found
 
 
@@ -517,10 +543,13 @@ def _tidy(value: Any, field: str) -> Any:
     return _tidy(to_jsonable_python(value, fallback=repr, inf_nan_mode="constants", bytes_mode="base64"), field)
 
 
-def _tidy_name(name: object) -> str:
+def _new_name(name: object, others: Collection[str]) -> str:
     if not isinstance(name, str):
         raise InvalidEvent(shown(name), "is not a field name; names are strings")
-    return str(tidy(name, "field name"))
+    clean = str(tidy(name, "field name"))
+    if clean in others:
+        raise InvalidEvent(shown(name), "is the same as another name once lone surrogates are replaced; rename one")
+    return clean
 
 
 _PARSERS: Final[dict[str, Callable[[Any, tzinfo | None], Any]]] = {

@@ -7,6 +7,7 @@ the NaN and Infinity that Python clients send. `tidy` then turns those into the 
 import json
 import math
 import re
+from operator import is_
 from typing import Any
 
 import orjson
@@ -105,16 +106,14 @@ def queryable(value: Any) -> Any:
     if kind is int:
         return value if -_INT64 <= value < _INT64 else _as_double(value)
     if kind is dict:
-        changed = {queryable(name): queryable(item) for name, item in value.items()}
-        return changed if _differs(changed, value) else value
+        items = [queryable(item) for item in value.values()]
+        if all(map(is_, items, value.values())) and "\0" not in "".join(value):
+            return value
+        return dict(zip(map(queryable, value), items, strict=True))
     if kind is list:
         items = [queryable(item) for item in value]
-        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+        return value if all(map(is_, items, value)) else items
     return value
-
-
-def _differs(new: dict[str, Any], old: dict[str, Any]) -> bool:
-    return any(new.get(name, _ABSENT) is not item for name, item in old.items())
 
 
 def _tidy_object(value: dict[str, Any], field: str, depth: int) -> dict[str, Any]:

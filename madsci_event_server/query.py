@@ -50,6 +50,7 @@ MAX_VALUES: Final = 1000
 
 _TIME_FIELDS: Final = ("since", "until", "start_time", "end_time")
 _TERM_FIELDS: Final = ("kind", "event_type", *ID_FIELDS, "node", "name")
+_PAGE_FIELDS: Final = {"order", "limit", "after"}
 _LIST_FIELDS: Final = ("log_level", *_TERM_FIELDS)
 _GLOB = re.compile(r"[a-z0-9_.*-]{1,128}")
 
@@ -327,9 +328,21 @@ class EventQuery(BaseModel):
         """The node ids a `node` value stands for: itself, and those of its name once `resolved`."""
         return self._node_ids.get(text, frozenset()) | {canonical_id(text)}
 
+    @property
+    def filters(self) -> dict[str, Any]:
+        """The filters in use: equal for queries that mean the same events; empty where every listed event matches."""
+        return self.model_dump(exclude_defaults=True, exclude=_PAGE_FIELDS)
+
     def page_after(self, after: str | None, limit: int | None = None) -> Self:
         """The same query for the page after a cursor."""
         return self.model_copy(update={"after": after} | ({} if limit is None else {"limit": limit}))
+
+    def without_content(self) -> Self:
+        """The same query without the filters that may have to read every event; more matches it."""
+        query = self.model_copy(update={"search": None, "regex": None, "selector": None})
+        for parsed in ("parsed_search", "parsed_regex", "parsed_selector"):
+            query.__dict__.pop(parsed, None)  # a copy shares what was cached
+        return query
 
     def matches(self, event: Event) -> bool:
         """Whether the filters hold for this event; order, limit and cursor don't matter."""

@@ -13,16 +13,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from madsci_event_server.errors import InvalidEvent, InvalidSettings, shown
+from madsci_event_server.email_settings import REDACTED, EmailAlertsConfig, parse_email_alerts
+from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidSettings, shown
 from madsci_event_server.event import EventLogLevel, new_event_id, parse_level
+from madsci_event_server.json_text import parse_json
+
+__all__ = ["REDACTED", "EmailAlertsConfig", "Settings", "lab_directory", "without_credentials"]
 
 DEFAULT_DATABASE: Final = "sqlite:///.madsci/events/events.db"
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8001
 DEFAULT_MAX_EVENT_BYTES: Final = 1024 * 1024
-
-REDACTED: Final = "***REDACTED***"
-"""What stands where a secret would, as MADSci's managers write it."""
 
 _LAB_MARKS: Final = (".madsci", "managers")
 _READ: Final = (
@@ -33,7 +34,9 @@ _READ: Final = (
     "EVENT_TIMEZONE",
     "EVENT_MAX_EVENT_BYTES",
 )
-_PREFIXES_OF_OTHERS: Final = ("EVENT_CLIENT_", "EVENT_EMAIL_ALERTS")
+_EMAIL_ALERTS: Final = "EVENT_EMAIL_ALERTS"
+_PREFIXES_OF_OTHERS: Final = ("EVENT_CLIENT_", _EMAIL_ALERTS)
+_OF_A_DEFINITION: Final = ("name", "alert_level", "email_alerts", "alert_rules")
 _S = TypeVar("_S", bound="Settings")
 
 
@@ -52,6 +55,10 @@ class Settings(BaseModel):
     db_url: SecretStr = SecretStr(DEFAULT_DATABASE)
     """`sqlite:///path` (relative to the lab directory), `mongodb://...` or `memory:`; may hold a password."""
     alert_level: EventLogLevel = EventLogLevel.ERROR
+    email_alerts: EmailAlertsConfig | None = None
+    """None: alerts are kept and shown, and nobody is mailed."""
+    alert_rules: tuple[dict[str, Any], ...] = ()
+    """Further rules as the definition says them; `alerts.config.parse_rules` reads them."""
     timezone: str | None = None
     """IANA name of the zone of timestamps without one; None: this machine's."""
     max_event_bytes: int = Field(default=DEFAULT_MAX_EVENT_BYTES, ge=1024)
@@ -69,19 +76,29 @@ class Settings(BaseModel):
         """The settings as anyone may see them: JSON, without a secret."""
         found = self.model_dump(mode="json", exclude={"origins", "db_url"})
         return found | {
+            "email_alerts": None if self.email_alerts is None else self.email_alerts.shown(),
             "alert_level": self.alert_level.name,
             "db_url": without_credentials(self.db_url.get_secret_value()),
         }
 
     @classmethod
     def read(
-        cls, environment: Mapping[str, str], *, flags: Mapping[str, object] | None = None, directory: Path | None = None
+        cls,
+        environment: Mapping[str, str],
+        *,
+        flags: Mapping[str, object] | None = None,
+        definition: Path | None = None,
+        directory: Path | None = None,
     ) -> tuple[Self, list[str]]:
         """The settings, and warnings to show (an EVENT_ variable nobody reads). Raises InvalidSettings.
 
-        `flags` are options given on the command line by field name; None values count as not given.
+        `flags` are options given on the command line by field name; None values count as not given. `definition` is a
+        definition file, of which the name and all about alerts is read.
         """
-        found, origins = _from_environment(environment)
+        found, origins = _from_definition(definition) if definition is not None else ({}, {})
+        for field, (value, variable) in _from_environment(environment).items():
+            found[field], origins[field] = value, variable
+        _take_email_alerts(found, origins, environment)
         for field, value in (flags or {}).items():
             if value is not None:
                 found[field], origins[field] = value, f"--{_FLAGS.get(field, field.replace('_', '-'))}"
@@ -112,32 +129,97 @@ def without_credentials(url: str) -> str:
     return f"{scheme}://***@{tail}"
 
 
-def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    found: dict[str, Any] = {}
-    origins: dict[str, str] = {}
+def _from_definition(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a definition file says of a server's name and alerts. Raises InvalidSettings."""
+    document = _yaml_object(path)
+    found = {name: document[name] for name in _OF_A_DEFINITION if document.get(name) is not None}
+    if "alert_level" in found:
+        found["alert_level"] = _level(found["alert_level"], f"alert_level in {path}")
+    return found, dict.fromkeys(found, str(path))
 
-    def take(field: str, variable: str, value: object) -> None:
-        found[field], origins[field] = value, variable
 
+def _yaml_object(path: Path) -> dict[str, Any]:
+    import yaml  # only who has a definition needs it
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings("--definition", f"{path} cannot be read ({error.strerror}); name a file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1} column {mark.column + 1}" if mark is not None else ""
+        raise InvalidSettings("--definition", f"{path} is not YAML{where}") from None
+    if not isinstance(document, dict):
+        raise InvalidSettings("--definition", f"{path} must hold fields such as `alert_level: 40`")
+    return document
+
+
+def _level(value: object, origin: str) -> EventLogLevel:
+    try:
+        return parse_level(value)
+    except InvalidEvent as error:
+        raise InvalidSettings(origin, error.problem, value=value) from None
+
+
+def _take_email_alerts(found: dict[str, Any], origins: dict[str, str], environment: Mapping[str, str]) -> None:
+    """Makes one EmailAlertsConfig of the definition's and the environment's fields; the latter go first."""
+    document = found.pop("email_alerts", None)
+    sources = {"email_alerts": origins.pop("email_alerts", "email_alerts")}
+    if isinstance(document, dict):
+        document = dict(document)
+    if text := environment.get(_EMAIL_ALERTS):
+        document = _json_setting(text, _EMAIL_ALERTS)
+        sources["email_alerts"] = _EMAIL_ALERTS
+    for variable, text in environment.items():
+        if variable.startswith(f"{_EMAIL_ALERTS}__") and text:
+            field = variable.removeprefix(f"{_EMAIL_ALERTS}__").lower()
+            document = {} if document is None else document
+            if isinstance(document, dict):
+                document[field] = _text_setting(field, text, variable)
+                sources[f"email_alerts.{field}"] = variable
+    if document is None:
+        return
+    try:
+        found["email_alerts"] = parse_email_alerts(document)
+    except InvalidSettings as error:
+        raise InvalidSettings(sources.get(error.field, error.field), error.problem, value=error.value) from None
+    origins["email_alerts"] = sources["email_alerts"]
+
+
+def _json_setting(text: str, variable: str) -> Any:
+    try:
+        return parse_json(text)
+    except InvalidInput:  # its words would show the text, which may hold a password
+        raise InvalidSettings(variable, 'is not JSON; write an object such as {"smtp_server": "..."}') from None
+
+
+def _text_setting(field: str, text: str, variable: str) -> Any:
+    """The value of one field's variable: a list of addresses may be JSON or separated by commas."""
+    if field != "email_addresses":
+        return text
+    if text.lstrip().startswith("["):
+        return _json_setting(text, variable)
+    return [address.strip() for address in text.split(",") if address.strip()]
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    """Values by field, each with its variable."""
+    found: dict[str, tuple[Any, str]] = {}
     if address := environment.get("EVENT_SERVER_URL"):
         host, port = _bind_address(address)
-        take("host", "EVENT_SERVER_URL", host)
-        take("port", "EVENT_SERVER_URL", port)
+        found["host"], found["port"] = (host, "EVENT_SERVER_URL"), (port, "EVENT_SERVER_URL")
     for variable in ("EVENT_DB_URL", "EVENT_DOCUMENT_DB_URL"):  # the later wins
         if value := environment.get(variable):
-            take("db_url", variable, value)
+            found["db_url"] = (value, variable)
     if value := environment.get("EVENT_ALERT_LEVEL"):
-        try:
-            take("alert_level", "EVENT_ALERT_LEVEL", parse_level(value))
-        except InvalidEvent as error:
-            raise InvalidSettings("EVENT_ALERT_LEVEL", error.problem, value=value) from None
+        found["alert_level"] = (_level(value, "EVENT_ALERT_LEVEL"), "EVENT_ALERT_LEVEL")
     if value := environment.get("EVENT_TIMEZONE"):
-        take("timezone", "EVENT_TIMEZONE", value)
+        found["timezone"] = (value, "EVENT_TIMEZONE")
     if value := environment.get("EVENT_MAX_EVENT_BYTES"):
         if not value.isdecimal():
             raise InvalidSettings("EVENT_MAX_EVENT_BYTES", f"{shown(value)} is not a number of bytes", value=value)
-        take("max_event_bytes", "EVENT_MAX_EVENT_BYTES", int(value))
-    return found, origins
+        found["max_event_bytes"] = (int(value), "EVENT_MAX_EVENT_BYTES")
+    return found
 
 
 def _bind_address(address: str) -> tuple[str, int]:

@@ -57,6 +57,13 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def standalone_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    """A `mongod` by itself, without transactions; shared, too."""
+    with Mongod.standalone(tmp_path_factory.mktemp("standalone")) as running:
+        yield running
+
+
 @pytest.fixture
 def mongodb_url(mongod: Mongod) -> str:
     """Where MongoDB is, with a database nobody else uses."""

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from madsci_event_server.event import SOURCE_ID_FIELDS, Event, new_event_id
+from madsci_event_server.event import Event, new_event_id
 from madsci_event_server.query import EventQuery
+from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 
 NOON: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 """When the events of `an_event` begin, each a second after the one before."""

@@ -1,9 +1,20 @@
 """What README says is what is: a newcomer follows it to the letter."""
 
+import os
+import pty
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from madsci_event_cli.diagnostics import ExitCode
+from madsci_event_cli.main import app
+from madsci_event_cli.output import Format
+from tests.processes import Process, free_port
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -20,6 +31,40 @@ def commands(text: str) -> list[str]:
     """The lines of its shell blocks."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def sessions(text: str) -> list[tuple[str, str]]:
+    """The commands of its console blocks, each with what README says it prints."""
+    blocks = "".join(re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    return [
+        (command, printed) for command, printed in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", blocks, re.MULTILINE)
+    ]
+
+
+def timeless(text: str) -> str:
+    """The text without what differs each time: ids, times, dates, the port, colours, how wide the terminal is."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", text.replace("\r\n", "\n"))
+    text = re.sub(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", "ID", text)
+    text = re.sub(r"\b\w{3} \d{4}-\d\d-\d\d\b", "DATE", text)
+    text = re.sub(r"\b\d\d:\d\d:\d\d\b", "TIME", text)
+    return re.sub(r"─+", "─", re.sub(r"(127\.0\.0\.1):\d+", r"\1:PORT", text))
+
+
+def in_a_terminal(command: str) -> str:
+    """What the command prints where it believes to be watched."""
+    ours, theirs = pty.openpty()
+    program, *arguments = shlex.split(command)
+    finished = subprocess.run([installed(program), *arguments], stdin=theirs, stdout=theirs, stderr=theirs, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert finished.returncode == 0, shown
+    return shown
+
+
+def installed(program: str) -> Path:
+    """The script of that name beside this Python."""
+    return Path(sys.executable).with_name(program)
 
 
 def ci_steps() -> list[str]:
@@ -42,11 +87,42 @@ def test_ci_leaves_out_only_the_environment_it_makes_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("package", ["madsci_event_server", "madsci_event_cli"])
-def test_every_module_on_the_map_exists(package: str) -> None:
-    tables = section("Map of the code").split("| `madsci_event_")
-    table = next(t for t in tables if t.startswith(package.removeprefix("madsci_event_")))
-    first_column = re.findall(r"^\|([^|]*)\|", table.split("\n\n")[0], re.MULTILINE)
-    named = re.findall(r"`([\w/.]+)`", " ".join(first_column))
+def test_the_map_shows_every_module_that_is_there_and_no_other(package: str) -> None:
+    table = next(
+        text for text in section("Map of the code").split("\n\n") if text.strip().startswith(f"| `{package}/`")
+    )
+    first_column = re.findall(r"^\|([^|]*)\|", table.strip().partition("\n")[2], re.MULTILINE)
+    shown = re.findall(r"`([\w/.]+)`", " ".join(first_column))
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in (REPOSITORY / package).iterdir()}
 
-    assert named
-    assert [name for name in named if not (REPOSITORY / package / name).exists()] == []
+    silent = {"__pycache__/", "py.typed", "__init__.py"}
+    assert sorted({*shown} - silent) == sorted(there - silent)
+    assert len(shown) == len(set(shown))
+
+
+def test_the_first_minute_is_as_readme_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    (serve, serving), *rest = sessions(section("One minute"))
+    monkeypatch.setenv("EVENT_SERVER_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    program, *arguments = shlex.split(serve)
+    with Process([installed(program), *arguments]) as server:
+        said = server.wait_for_line("Serving events at")
+        shown = [in_a_terminal(command) for command, _ in rest]
+
+    assert timeless(said.string) == timeless(serving)
+    assert [timeless(text) for text in shown] == [timeless(printed) for _, printed in rest]
+    assert len(rest) >= 2
+
+
+def first_cells(text: str, heading: str) -> list[str]:
+    """The first column of the table with that first heading."""
+    table = text.partition(f"| {heading} | |\n|---|---|\n")[2].partition("\n\n")[0]
+    return [line.split("|")[1].strip().strip("`") for line in table.splitlines()]
+
+
+def test_every_command_format_and_exit_code_is_in_readme() -> None:
+    text = section("Commands")
+
+    assert sorted(first_cells(text, "command")) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert first_cells(text, "format") == list(Format)
+    assert first_cells(text, "exit code") == [str(int(code)) for code in ExitCode]

@@ -38,3 +38,4 @@ def test_a_user_gets_every_file_of_both_packages(tmp_path: Path) -> None:
 
     installed = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     assert files_of(installed) == files_of(REPOSITORY)
+    assert "madsci-events serve" in run(folder / "bin" / "madsci-events", "--help")

@@ -26,10 +26,11 @@ async def archive(
     session: Session,
     *,
     before: Annotated[
-        str | None, typer.Option(metavar="TIME", help="All that happened before: 90d (ago), 2026-01-01, RFC 3339.")
+        str | None,
+        typer.Option("--before", metavar="TIME", help="All that happened before: 90d (ago), 2026-01-01, RFC 3339."),
     ] = None,
     id: Annotated[  # noqa: A002  # the option's name
-        list[str] | None, typer.Option(metavar="ID", help="The event of this id. May be given again.")
+        list[str] | None, typer.Option("--id", metavar="ID", help="The event of this id. May be given again.")
     ] = None,
 ) -> ExitCode:
     """Hide events from queries. They are kept, and `query --archived` shows them.

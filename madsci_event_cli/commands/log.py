@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from madsci_event_cli.filters import key_and_value, level_named
+from madsci_event_cli.filters import id_option, key_and_value, level_named, levels_beginning, types_beginning
 from madsci_event_cli.output import Format
 from madsci_event_cli.registration import register
 from madsci_event_cli.session import Session
@@ -20,8 +20,10 @@ EXAMPLES: Final = """
     madsci-events log "run done" --type experiment_complete --data yield=0.83
 """
 _IDS: Final = "What it concerns"
-_ID = Annotated[str | None, typer.Option(metavar="ID", rich_help_panel=_IDS)]
-ID_OPTIONS: Final[Mapping[str, Any]] = dict.fromkeys((*SOURCE_ID_FIELDS, "action_id"), _ID)
+ID_OPTIONS: Final[Mapping[str, Any]] = {
+    field: Annotated[str | None, typer.Option(id_option(field), metavar="ID", rich_help_panel=_IDS)]
+    for field in (*SOURCE_ID_FIELDS, "action_id")
+}
 
 
 def register_in(app: typer.Typer) -> None:
@@ -34,18 +36,26 @@ def log(
     ids: Mapping[str, str | None],
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What happened.")],
     *,
-    level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning, error or critical.")] = "info",
+    level: Annotated[
+        str,
+        typer.Option(
+            "--level", metavar="LEVEL", help="debug, info, warning, error or critical.", autocompletion=levels_beginning
+        ),
+    ] = "info",
     type: Annotated[  # noqa: A002  # the option's name
-        str | None, typer.Option(metavar="TYPE", help="workflow_start ...; otherwise log_LEVEL.")
+        str | None,
+        typer.Option(
+            "--type", metavar="TYPE", help="workflow_start ...; otherwise log_LEVEL.", autocompletion=types_beginning
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="More to keep with it; a VALUE that is JSON is kept as JSON."),
+        typer.Option("--data", metavar="KEY=VALUE", help="More to keep with it; a VALUE that is JSON is kept as JSON."),
     ] = None,
     alert: Annotated[bool, typer.Option("--alert", help="Force an alert, whatever the level.")] = False,
     source: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Who sends it: name=hood_2.", rich_help_panel=_IDS),
+        typer.Option("--source", metavar="KEY=VALUE", help="Who sends it: name=hood_2.", rich_help_panel=_IDS),
     ] = None,
 ) -> None:
     """Log one event, and print its id once the server has it."""

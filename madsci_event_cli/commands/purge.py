@@ -25,7 +25,13 @@ async def purge(
     session: Session,
     *,
     older_than_days: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Those archived at least N days ago; 0: all that are archived.")
+        int,
+        typer.Option(
+            "--older-than-days",
+            metavar="N",
+            min=0,
+            help="Those archived at least N days ago; 0: all that are archived.",
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,

@@ -44,6 +44,7 @@ async def query(
     fields: Annotated[
         list[str] | None,
         typer.Option(
+            "--fields",
             metavar="A,B.C",
             help="Only these: event_timestamp, level, name, kind, message, or any path such as event_data.volume.",
             rich_help_panel=_SHOW,

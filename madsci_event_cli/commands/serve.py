@@ -24,26 +24,35 @@ def register_in(app: typer.Typer) -> None:
 def serve(
     session: Session,
     *,
+    definition: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The event manager's definition: whom to alert, and of what.")
+    ] = None,
     db: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where events are kept: sqlite:///PATH, mongodb://HOST or memory:."),
+        typer.Option("--db", metavar="URL", help="Where events are kept: sqlite:///PATH, mongodb://HOST or memory:."),
     ] = None,
-    host: Annotated[str | None, typer.Option(metavar="HOST", help="The address to listen on. [127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port; 0 picks a free one. [8001]")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Its certificate, for https.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="The address to listen on. [127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="The port; 0 picks a free one. [8001]")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Its certificate, for https.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key.")] = None,
 ) -> None:
     """Start the event server here, until Ctrl-C.
 
     Options go before the environment: EVENT_SERVER_URL (where to listen), EVENT_DB_URL, EVENT_ALERT_LEVEL,
-    EVENT_TIMEZONE, EVENT_MAX_EVENT_BYTES.
+    EVENT_EMAIL_ALERTS, EVENT_TIMEZONE, EVENT_MAX_EVENT_BYTES.
     """
     # The server's modules take a second to load, and no other command needs them.
     from madsci_event_server.serving import run
     from madsci_event_server.settings import Settings
 
     flags = {"db_url": db, "host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
-    settings, warnings = Settings.read(session.environment, flags=flags)
+    settings, warnings = Settings.read(session.environment, flags=flags, definition=definition)
     for warning in warnings:
         session.diagnostics.warning(warning)
     run(settings, session.diagnostics.note)

@@ -8,7 +8,7 @@ import typer
 
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.registration import register
-from madsci_event_cli.rendering import Span, event_line, fitted, layout_for, parse_event, visible
+from madsci_event_cli.rendering import Span, event_line, fitted, layout_for, parse_event, snug, visible
 from madsci_event_cli.session import Session
 
 EXAMPLES: Final = """
@@ -18,6 +18,7 @@ EXAMPLES: Final = """
 """
 _LABEL_CELLS: Final = 10
 _WITHOUT_A_TERMINAL: Final = 120
+_LEAST_CELLS: Final = 20
 
 
 def register_in(app: typer.Typer) -> None:
@@ -73,7 +74,8 @@ def _newest_line(body: bytes, session: Session) -> list[Span]:
     event = parse_event(body)
     ago = f"{span_text(session.clock() - event.event_timestamp)} ago  "
     width = session.output.width or _WITHOUT_A_TERMINAL
-    return _line("newest", (ago, ""), *event_line(event, layout_for(max(20, width - _LABEL_CELLS - len(ago) - 2))))
+    layout = snug(layout_for(max(_LEAST_CELLS, width - _LABEL_CELLS - len(ago))), [event], {})
+    return _line("newest", (ago, ""), *event_line(event, layout))
 
 
 def _line(label: str, *spans: Span) -> list[Span]:

@@ -3,10 +3,11 @@
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
-from madsci_event_server.api.answers import json_answer
+from madsci_event_server.api.answers import json_answer, page_answer
 from madsci_event_server.api.context import context_of
+from madsci_event_server.api.documented import answer, operation
 from madsci_event_server.api.front_page import front_page
 from madsci_event_server.api.parameters import flag, only
 from madsci_event_server.errors import NotOffered
@@ -19,32 +20,65 @@ _NOT_OFFERED: Final = {
 }
 _ANY_METHOD: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
+_DEFINED: Final = answer(
+    "MADSci's definition of an event manager",
+    {"type": "object"},
+    {
+        "name": "Event Manager",
+        "manager_id": "01M84VMC3N1SG08XM8G777QGT5",
+        "description": None,
+        "manager_type": "event_manager",
+        "url": "http://localhost:8001/",
+        "host": "localhost",
+        "port": 8001,
+        "db_url": REDACTED,
+        "event_client_config": None,
+        "alert_level": 40,
+        "email_alerts": None,
+    },
+)
+
 router = APIRouter()
 
 
-@router.get("/")
+@router.get("/", openapi_extra=operation("About", _DEFINED, refused=()))
 async def root(request: Request) -> Response:
     """The definition as JSON; to who accepts HTML, a page that says where to go."""
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(front_page(context_of(request).settings))
+        return page_answer(front_page(context_of(request).settings))
     return _definition(request)
 
 
-@router.get("/info")
+@router.get("/info", openapi_extra=operation("About", _DEFINED, refused=()))
 async def info(request: Request) -> Response:
     """The definition of this server, as MADSci's managers give it. No secrets."""
     only(request)
     return _definition(request)
 
 
-@router.get("/definition")
+@router.get("/definition", openapi_extra=operation("About", _DEFINED, refused=()))
 async def definition(request: Request) -> Response:
     """The definition of this server, as MADSci's managers give it. No secrets."""
     only(request)
     return _definition(request)
 
 
-@router.get("/settings")
+@router.get(
+    "/settings",
+    openapi_extra=operation(
+        "About",
+        answer(
+            "Settings, secrets hidden",
+            {"type": "object", "required": ["settings"]},
+            {"settings": {"port": 8001, "db_url": "sqlite:///events.db"}, "origins": {"port": "--port"}},
+        ),
+        refused=(422,),
+        query={
+            "include_defaults": ({"type": "boolean", "default": True}, "Settings nobody set, too", None),
+            "include_schema": ({"type": "boolean", "default": False}, "Their JSON schema, too", None),
+        },
+    ),
+)
 async def settings(request: Request) -> Response:
     """The settings in force and where each came from, secrets hidden."""
     only(request, "include_defaults", "include_schema")
@@ -87,6 +121,6 @@ def _definition(request: Request) -> Response:
             "db_url": REDACTED,
             "event_client_config": None,
             "alert_level": int(settings.alert_level),
-            "email_alerts": None,
+            "email_alerts": None if settings.email_alerts is None else settings.email_alerts.shown(),
         }
     )

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from madsci_event_server.event import KNOWN_EVENT_TYPES
 from madsci_event_server.json_text import encode_json, parse_stored
@@ -18,12 +18,22 @@ _FIRST_PAGE_EVENTS: Final = 100
 _MAX_PAGE_EVENTS: Final = 2_000
 _PAGE_BYTES: Final = 4 * 1024 * 1024
 
+_ONLY_ITSELF: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
 JSON: Final = "application/json"
 
 
 def json_answer(document: object, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON document of our own making."""
     return Response(encode_json(document), headers=headers, media_type=JSON)
+
+
+def page_answer(html: str) -> Response:
+    """A page that is whole in itself: browsers are told to load nothing else, and to run no script but its own."""
+    return HTMLResponse(html, headers={"Content-Security-Policy": _ONLY_ITSELF})
 
 
 async def pages(store: EventStore, query: EventQuery, number: int = 0) -> AsyncIterator[Page]:

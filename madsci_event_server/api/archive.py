@@ -10,6 +10,7 @@ from starlette.responses import Response
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.bodies import read_json
 from madsci_event_server.api.context import context_of
+from madsci_event_server.api.documented import EVENT_ID, answer, described, json_body, operation
 from madsci_event_server.api.parameters import flag, only, whole_number
 from madsci_event_server.errors import InvalidInput, shown
 from madsci_event_server.event import MAX_ID_CHARACTERS, parse_time
@@ -21,7 +22,27 @@ _FIELDS: Final = ("event_ids", "before_date", "batch_size")
 router = APIRouter()
 
 
-@router.post("/events/archive")
+@router.post(
+    "/events/archive",
+    openapi_extra=operation(
+        "Archive",
+        answer("How many", {"type": "object"}, {"archived_count": 2, "message": "2 events are archived now"}),
+        refused=(413, 422, 503),
+        body=json_body(
+            "Which: ids, or all before a time",
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "event_ids": {"type": ["array", "null"], "items": {"type": "string"}},
+                    "before_date": {"type": ["string", "number", "null"]},
+                    "batch_size": described(["integer", "null"], "MADSci's; has no meaning here"),
+                },
+            },
+            {"By id": {"event_ids": [EVENT_ID]}, "All before": {"before_date": "2026-11-01T00:00:00Z"}},
+        ),
+    ),
+)
 async def archive_events(request: Request) -> Response:
     """Archives the events with these ids, or all before a time. Ids win where both are given."""
     only(request)
@@ -32,10 +53,25 @@ async def archive_events(request: Request) -> Response:
     if not ids and before is None:
         raise InvalidInput("event_ids", "or before_date must say what to archive; nothing was")
     count = await context.store.archive(ids=ids or None, before=before, at=context.clock())
+    context.live.forget()
     return json_answer({"archived_count": count, "message": f"{count} events are archived now"})
 
 
-@router.delete("/events/archived")
+@router.delete(
+    "/events/archived",
+    openapi_extra=operation(
+        "Archive",
+        answer("How many", {"type": "object"}, {"deleted_count": 6, "message": "6 events ... are deleted for good"}),
+        query={
+            "older_than_days": (
+                {"type": "integer", "minimum": 0, "maximum": MAX_DAYS, "default": DEFAULT_OLDER_THAN_DAYS},
+                "Since they were archived; 0 is all that is archived",
+                None,
+            ),
+            "dry_run": ({"type": "boolean", "default": False}, "Only count", None),
+        },
+    ),
+)
 async def purge_archived(request: Request) -> Response:
     """Deletes for good what was archived more than so many days ago; `dry_run` only counts."""
     only(request, "older_than_days", "dry_run")
@@ -45,6 +81,7 @@ async def purge_archived(request: Request) -> Response:
     )
     dry_run = flag(request, "dry_run", default=False)
     count = await context.store.purge(context.clock() - timedelta(days=days), dry_run=dry_run)
+    context.live.forget()
     done = "would be deleted" if dry_run else "are deleted for good"
     return json_answer({"deleted_count": count, "message": f"{count} events archived over {days} days ago {done}"})
 

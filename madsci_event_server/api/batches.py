@@ -9,9 +9,13 @@ from typing import Final, NamedTuple, Protocol
 
 from madsci_event_server.errors import InvalidInput, TooLarge
 
+# Possessive: what matched is never tried again, so time is linear in the body and no stack grows with it.
 _STRING_INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
-_TOKEN = re.compile(rb'"%s"|["\[\]{},]' % _STRING_INSIDE, re.DOTALL)
 _STRING_REST = re.compile(_STRING_INSIDE, re.DOTALL)
+_WITHIN_ITEM = re.compile(rb'(?:[^"\[\]{}]++|"%s")*+' % _STRING_INSIDE, re.DOTALL)
+"""All up to the next bracket, strings included: or up to a string that this chunk does not end."""
+_BETWEEN_ITEMS = re.compile(rb'(?:[^"\[\]{},]++|"%s")*+' % _STRING_INSIDE, re.DOTALL)
+"""The same, up to the next comma too."""
 _SPACE: Final = b" \t\r\n"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -115,25 +119,25 @@ class ArraySplitter:
 
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """The items that this chunk completes."""
-        start = self._string_end(chunk, 1 if self._escaped else 0) if self._in_string else 0
-        self._add(chunk[:start])
-        for token in () if self._in_string else _TOKEN.finditer(chunk, start):
-            if self._ended:
+        start = 0
+        at = self._string_end(chunk, 1 if self._escaped else 0) if self._in_string else 0
+        while not self._in_string and not self._ended:
+            passed = (_WITHIN_ITEM if self._depth > 1 else _BETWEEN_ITEMS).match(chunk, at)
+            at = len(chunk) if passed is None else passed.end()
+            if at == len(chunk):
                 break
-            mark = chunk[token.start()]
+            mark, at = chunk[at], at + 1
             if mark == _QUOTE:
-                if token.end() - token.start() == 1:
-                    self._string_end(chunk, token.end())
-                    break
+                at = self._string_end(chunk, at)
             elif mark in _OPENING:
                 self._depth += 1
                 if self._depth == 1:
-                    start = token.end()
+                    start = at
             elif mark in _CLOSING and self._depth > 1:
                 self._depth -= 1
             elif self._depth == 1:
-                self._add(chunk[start : token.start()])
-                start = token.end()
+                self._add(chunk[start : at - 1])
+                start = at
                 yield from self._take(last=mark != _COMMA)
         self._add(chunk[start:])
 

@@ -10,7 +10,9 @@ from typing import cast
 from starlette.requests import Request
 from starlette.types import Scope
 
+from madsci_event_server.alerts.alerting import Alerting
 from madsci_event_server.ingest import Ingest
+from madsci_event_server.live import LiveStream
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage.base import EventStore
 
@@ -22,12 +24,14 @@ class Context:
     settings: Settings
     store: EventStore
     ingest: Ingest
+    alerting: Alerting
+    live: LiveStream
     clock: Callable[[], datetime]
     zone: tzinfo | None
     """Of timestamps without one."""
-    started: float = field(default_factory=time.monotonic)
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event
     """Set when the server begins to stop: answers that never end by themselves must end now."""
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def uptime_seconds(self) -> float:

@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.context import context_of
+from madsci_event_server.api.documented import FILTERS, NODE_ID, STORED_EVENT, answer, operation
 from madsci_event_server.api.parameters import only, query_of, whole_number
 from madsci_event_server.errors import InvalidQuery
 from madsci_event_server.event import format_time
-from madsci_event_server.storage.base import MAX_FACET_VALUES
+from madsci_event_server.storage.base import FACET_FIELDS, MAX_FACET_VALUES
 
 DEFAULT_FIELDS: Final = ("log_level", "kind", "node_id")
 DEFAULT_FACET_VALUES: Final = 20
@@ -19,10 +20,51 @@ DEFAULT_INTERVAL_SECONDS: Final = 60
 _YEAR_SECONDS: Final = 366 * 86400
 _PAGE: Final = ("order", "after")
 
+_FACETS: Final = {
+    "facets": {
+        "log_level": [{"value": "INFO", "count": 3257}, {"value": "ERROR", "count": 407}],
+        "kind": [{"value": "action_status_change", "count": 912}],
+    },
+    "total": 4200,
+    "truncated": ["kind"],
+}
+_HISTOGRAM: Final = {
+    "interval_seconds": 3600,
+    "buckets": [
+        {"start": "2026-11-23T11:00:00.000000Z", "counts": {"INFO": 58, "ERROR": 2}},
+        {"start": "2026-11-23T12:00:00.000000Z", "counts": {}},
+    ],
+}
+_NAME: Final = {
+    "field": "node_id",
+    "id": NODE_ID,
+    "name": "liquidhandler_1",
+    "last_seen": STORED_EVENT["event_timestamp"],
+}
+
 router = APIRouter()
 
 
-@router.get("/events/facets")
+@router.get(
+    "/events/facets",
+    openapi_extra=operation(
+        "Count",
+        answer("Counts", {"type": "object", "required": ["facets", "total", "truncated"]}, _FACETS),
+        query={
+            "field": (
+                {"type": "array", "items": {"enum": [*FACET_FIELDS, "source.KEY"]}, "default": [*DEFAULT_FIELDS]},
+                "What to count by; may be repeated",
+                ["log_level", "kind"],
+            ),
+            "limit": (
+                {"type": "integer", "minimum": 1, "maximum": MAX_FACET_VALUES, "default": DEFAULT_FACET_VALUES},
+                "How many values of each",
+                None,
+            ),
+            **FILTERS,
+        },
+    ),
+)
 async def facets(request: Request) -> Response:
     """How many matching events have which value, per field, the most frequent first."""
     store = context_of(request).store
@@ -46,7 +88,21 @@ async def facets(request: Request) -> Response:
     )
 
 
-@router.get("/events/histogram")
+@router.get(
+    "/events/histogram",
+    openapi_extra=operation(
+        "Count",
+        answer("Buckets, aligned and without gaps", {"type": "object", "required": ["buckets"]}, _HISTOGRAM),
+        query={
+            "interval": (
+                {"type": "integer", "minimum": 1, "default": DEFAULT_INTERVAL_SECONDS},
+                "Seconds a bucket; at most 1,000 buckets",
+                3600,
+            ),
+            **FILTERS,
+        },
+    ),
+)
 async def histogram(request: Request) -> Response:
     """How many matching events of each level fall into each interval."""
     store = context_of(request).store
@@ -64,7 +120,12 @@ async def histogram(request: Request) -> Response:
     return json_answer({"interval_seconds": interval, "buckets": buckets})
 
 
-@router.get("/events/names")
+@router.get(
+    "/events/names",
+    openapi_extra=operation(
+        "Count", answer("Names", {"type": "object", "required": ["names"]}, {"names": [_NAME]}), refused=(503,)
+    ),
+)
 async def names(request: Request) -> Response:
     """The human names seen beside ids, the latest first."""
     only(request)

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from madsci_event_server.errors import (
     Ambiguous,
@@ -47,6 +48,7 @@ STATUSES: Final[Mapping[type[MadsciEventsError], int]] = {
 }
 """The status of each failure; of the most special class that is here."""
 
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MAX_TEXT_CHARACTERS = 2_000
 _MAX_FIELD_CHARACTERS = 200
 _STORE_RETRY_SECONDS = 5
@@ -59,6 +61,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_bug)
 
 
+class Answered:
+    """A plain ASGI application whose failures are answered as those of `install`, without the framework around it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except MadsciEventsError as error:
+            await _failure(error)(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        except Exception:
+            await _bug(scope["method"], scope["path"])(scope, receive, send)
+            raise
+
+
 def problem(error: MadsciEventsError, **more: Any) -> Response:
     """The answer to one failure; `more` is added to its body."""
     document: dict[str, Any] = {"detail": problem_text(error), "errors": _errors(error), **more}
@@ -68,6 +88,8 @@ def problem(error: MadsciEventsError, **more: Any) -> Response:
 
 def problem_text(error: MadsciEventsError) -> str:
     """What is wrong and the way out, as an answer may carry it."""
+    if isinstance(error, InvalidInput) and len(error.field) > _MAX_FIELD_CHARACTERS:
+        return f"{_text(error.field, _MAX_FIELD_CHARACTERS)}: {_text(error.problem, _MAX_TEXT_CHARACTERS // 2)}"
     return _text(str(error), _MAX_TEXT_CHARACTERS)
 
 
@@ -115,6 +137,10 @@ def _retry_after(error: MadsciEventsError) -> int | None:
 
 async def _on_failure(_: Request, error: Exception) -> Response:
     assert isinstance(error, MadsciEventsError)  # noqa: S101  # it is registered for these
+    return _failure(error)
+
+
+def _failure(error: MadsciEventsError) -> Response:
     if status_of(error) >= 500 and not isinstance(error, (NotOffered, Overloaded)):
         _log.warning("%s: %s", type(error).__name__, error)
     return problem(error)
@@ -134,20 +160,19 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_of(request: Request) -> list[str]:
     """Every method some route offers at this path: one route's own 405 knows only its own."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    routes = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
+    return _bug(request.method, request.url.path)
+
+
+def _bug(method: str, path: str) -> Response:
     """Uvicorn logs the traceback; the client learns that it was not its fault, and nothing of ours."""
-    _log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-    return _answer(
-        500,
-        {
-            "detail": "the server failed at this request; its log says where. It is a bug, please report it",
-            "errors": [],
-        },
-    )
+    _log.error("%s %s failed, and it is a bug; its traceback follows", method, shown(path))
+    return _answer(500, {"detail": "the server failed at this request; its log says where: a bug", "errors": []})

@@ -10,6 +10,19 @@ from starlette.responses import Response
 from madsci_event_server.api.answers import JSON, by_id, gather, next_headers, pages, stream
 from madsci_event_server.api.bodies import MAX_QUERY_BYTES, read_body
 from madsci_event_server.api.context import Context, context_of
+from madsci_event_server.api.documented import (
+    EVENT_ID,
+    LISTING,
+    NODE_ID,
+    NUMBER,
+    OFFSET,
+    PAGE,
+    STORED_EVENT,
+    answer,
+    json_body,
+    operation,
+    ref,
+)
 from madsci_event_server.api.parameters import flag, one, only, query_of, whole_number
 from madsci_event_server.errors import Ambiguous, InvalidInput, InvalidQuery, NotFound, QueryTimedOut, shown
 from madsci_event_server.json_text import parse_json
@@ -21,10 +34,33 @@ MIN_PARTIAL_CHARACTERS: Final = 8
 _MAX_OFFSET: Final = 2**53
 _NAMED_CANDIDATES: Final = 5
 
+_FIXED: Final = ("order", "only_archived", "include_archived")
+_NEXT: Final = {
+    "Link": 'Where more matches: `</events?after=...>; rel="next"`',
+    "X-Next-Cursor": "The same as a cursor, to be given as `after`",
+}
+_LISTED: Final = answer("`{id: event}`, newest first", ref("EventsById"), {EVENT_ID: STORED_EVENT}, headers=_NEXT)
+_ARCHIVED: Final = {"archived": True, "archived_at": STORED_EVENT["received_at"]}
+_SELECTORS: Final = {
+    "Of one node": {"source": {"node_id": NODE_ID}},
+    "Errors of some kinds": {"log_level": {"$gte": "ERROR"}, "event_type": {"$in": ["node_error", "log_error"]}},
+    "By a field of the data": {"event_data.plate": {"$regex": "^P[0-9]+$"}, "alert": {"$ne": True}},
+}
+
 router = APIRouter()
 
 
-@router.get("/event/{event_id:path}")
+@router.get(
+    "/event/{event_id:path}",
+    openapi_extra=operation(
+        "Read",
+        answer("The event", ref("Event"), STORED_EVENT),
+        refused=(404, 409, 422, 503),
+        query={
+            "partial": ({"type": "boolean", "default": False}, "The id is a beginning or end of one, 8 or more", None)
+        },
+    ),
+)
 async def get_event(request: Request, event_id: str) -> Response:
     """One event by its id, archived or not."""
     only(request, "partial")
@@ -34,23 +70,45 @@ async def get_event(request: Request, event_id: str) -> Response:
     return Response((await store.get(event_id)).body, media_type=JSON)
 
 
-@router.get("/events")
+@router.get("/events", openapi_extra=operation("Read", _LISTED, refused=(410, 422, 503), query=LISTING))
 async def list_events(request: Request) -> Response:
     """The newest matching events as `{id: event}`."""
     query = query_of(request, others=("number", "offset"))
     return await _listed(request, query, _number(request, query.limit))
 
 
-@router.get("/events/archived")
+@router.get(
+    "/events/archived",
+    openapi_extra=operation(
+        "Archive",
+        answer("`{id: event}`", ref("EventsById"), {EVENT_ID: STORED_EVENT | _ARCHIVED}, headers=_NEXT),
+        refused=(410, 422, 503),
+        query={name: LISTING[name] for name in LISTING if name not in _FIXED},
+    ),
+)
 async def list_archived(request: Request) -> Response:
     """Archived events as `{id: event}`, the last archived first."""
-    query = query_of(
-        request, others=("number", "offset"), refused=("order", "only_archived", "include_archived")
-    ).model_copy(update={"order": "-archived", "only_archived": True})
+    query = query_of(request, others=("number", "offset"), refused=_FIXED).model_copy(
+        update={"order": "-archived", "only_archived": True}
+    )
     return await _listed(request, query, _number(request, query.limit))
 
 
-@router.post("/events/query")
+@router.post(
+    "/events/query",
+    openapi_extra=operation(
+        "Read",
+        _LISTED,
+        refused=(410, 413, 422, 503),
+        query={
+            "selector": ({"type": "string"}, "Instead of the body: JSON, or the text Python makes of a dict", None),
+            "number": ({**NUMBER[0], "default": 0}, NUMBER[1], None),
+            "offset": OFFSET,
+            "after": PAGE["after"],
+        },
+        body=json_body("MongoDB's filter language", {"type": "object"}, _SELECTORS, required=False),
+    ),
+)
 async def query_events(request: Request) -> Response:
     """Every event a selector finds, archived ones included, newest first, as `{id: event}`."""
     only(request, "selector", "number", "offset", "after")

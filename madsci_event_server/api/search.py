@@ -1,19 +1,64 @@
 """`POST /events/search`: an EventQuery as JSON, every event as it was sent. What our own reader uses."""
 
+from typing import Final
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from madsci_event_server.api.answers import JSON, gather
 from madsci_event_server.api.bodies import read_json
 from madsci_event_server.api.context import context_of
+from madsci_event_server.api.documented import (
+    CURSOR,
+    FILTERS,
+    PAGE,
+    STORED_EVENT,
+    answer,
+    described,
+    json_body,
+    operation,
+    ref,
+)
 from madsci_event_server.api.parameters import only
 from madsci_event_server.json_text import encode_json
 from madsci_event_server.query import EventQuery
 
+_PAGE: Final = {
+    "type": "object",
+    "required": ["events", "next", "truncated"],
+    "properties": {
+        "events": {"type": "array", "items": ref("Event")},
+        "next": described(["string", "null"], "The cursor of the next page: its `after`"),
+        "truncated": described("boolean", "Whether more matches than is here"),
+    },
+}
+_QUERY: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        **{name: {**schema, "description": text} for name, (schema, text, _) in {**FILTERS, **PAGE}.items()},
+        "source": described("object", "Values of any other key of `source`"),
+        "selector": described("object", "MongoDB's filter language"),
+    },
+}
+_QUERIES: Final = {
+    "Errors of one node": {"level": "error", "node": ["liquidhandler_1"], "since": "2026-11-23T00:00:00Z", "limit": 50},
+    "Oldest first, a page on": {"search": "tip pickup", "order": "time", "after": CURSOR},
+    "With a selector": {"selector": {"event_data.plate": "P7"}, "order": "received"},
+}
+
 router = APIRouter()
 
 
-@router.post("/events/search")
+@router.post(
+    "/events/search",
+    openapi_extra=operation(
+        "Read",
+        answer("A page", _PAGE, {"events": [STORED_EVENT], "next": CURSOR, "truncated": True}),
+        refused=(410, 413, 422, 503),
+        body=json_body("Filters, order and page", _QUERY, _QUERIES),
+    ),
+)
 async def search_events(request: Request) -> Response:
     """The page of matching events, in the query's order."""
     only(request)

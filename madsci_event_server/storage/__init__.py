@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from madsci_event_server.errors import InvalidSettings, StoreUnusable, shown
+from madsci_event_server.errors import InvalidSettings, shown
 from madsci_event_server.storage.base import DEFAULT_QUERY_SECONDS, EventStore
 
 _ADDRESSES: Final = "sqlite:///PATH (sqlite:////PATH is absolute), mongodb://HOST/NAME or memory:"
@@ -26,6 +26,8 @@ def open_store(url: str, *, lab_directory: Path, query_seconds: float = DEFAULT_
 
         return SQLiteStore(lab_directory / unquote(rest.removeprefix("///")), query_seconds=query_seconds)
     if scheme in ("mongodb", "mongodb+srv"):
-        raise StoreUnusable("there is no MongoDB store yet; use sqlite:///PATH")
+        from madsci_event_server.storage.mongo import MongoStore
+
+        return MongoStore(url, query_seconds=query_seconds)
     shown_url = f"{scheme}:..." if "@" in rest else url
     raise InvalidSettings("db_url", f"{shown(shown_url)} is no address of a store; use {_ADDRESSES}", value=url)

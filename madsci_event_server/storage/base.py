@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.query import EventQuery, NameDirectory
+from madsci_event_server.storage.alert_base import AlertStore
 
 DEFAULT_QUERY_SECONDS = 10.0
 """How long one query may take before QueryTimedOut."""
@@ -156,6 +157,9 @@ class EventStore(Protocol):
     def names_directory(self) -> NameDirectory:
         """Names to ids as far as appended here, in memory; for `EventQuery.resolved`."""
 
+    def alert_store(self) -> AlertStore:
+        """What alerting remembers, kept with the events and as durably; always the same one."""
+
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order; the answers are in this order too.
 
@@ -189,6 +193,12 @@ class EventStore(Protocol):
 
     async def purge(self, archived_before: datetime, *, dry_run: bool = False) -> int:
         """Deletes for good the events archived before this; returns how many (`dry_run`: would be)."""
+
+    async def purged_through(self) -> int:
+        """The highest seq that a purged event had; 0 when none was ever purged.
+
+        Who reads on from before it in received order may miss events.
+        """
 
     async def head(self) -> str:
         """The received-order cursor after the last event: what follows it is new."""

@@ -13,6 +13,8 @@ from madsci_event_server import counting
 from madsci_event_server.errors import InvalidQuery, NotFound, StoreUnavailable
 from madsci_event_server.event import Event, compare_again, raised, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory, cursor_letter
+from madsci_event_server.storage.alert_base import AlertStore
+from madsci_event_server.storage.alert_memory import MemoryAlertStore
 from madsci_event_server.storage.base import (
     FACET_FIELDS,
     MAX_FACET_VALUES,
@@ -50,10 +52,11 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
-        self._last_seq = 0
+        self._last_seq = self._purged_through = 0
         self._names = _Names()
         self._store_id = secrets.token_hex(8)
         self._open = False
+        self._alerts = MemoryAlertStore()
 
     async def __aenter__(self) -> Self:
         self._open = True
@@ -71,6 +74,10 @@ class MemoryStore:
     def names_directory(self) -> NameDirectory:
         """Names to ids."""
         return self._names
+
+    def alert_store(self) -> AlertStore:
+        """What alerting remembers, beside the events."""
+        return self._alerts
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores them in this order."""
@@ -160,8 +167,13 @@ class MemoryStore:
         ]
         if not dry_run:
             for event_id in gone:
-                del self._rows[event_id]
+                self._purged_through = max(self._purged_through, self._rows.pop(event_id).seq)
         return len(gone)
+
+    async def purged_through(self) -> int:
+        """The highest seq that a purged event had."""
+        self._check_open()
+        return self._purged_through
 
     async def head(self) -> str:
         """The received-order cursor after the last event."""

@@ -14,6 +14,8 @@ from madsci_event_server.errors import NotFound
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.storage import sqlite_counting, sqlite_finding, sqlite_writing
+from madsci_event_server.storage.alert_base import AlertStore
+from madsci_event_server.storage.alert_sqlite import SQLiteAlertStore
 from madsci_event_server.storage.base import (
     DEFAULT_QUERY_SECONDS,
     MAX_NAMES,
@@ -45,6 +47,7 @@ class SQLiteStore:
         self._labels = sqlite_writing.Labels()
         self._names = _Names()
         self._store_id = ""
+        self._alerts = SQLiteAlertStore(self._database)
 
     async def __aenter__(self) -> Self:
         await self._database.open()
@@ -68,6 +71,10 @@ class SQLiteStore:
     def names_directory(self) -> NameDirectory:
         """Names to ids, of nodes only: the others are many, and no query needs them."""
         return self._names
+
+    def alert_store(self) -> AlertStore:
+        """What alerting remembers, in the same file, written by the same writer."""
+        return self._alerts
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order."""
@@ -151,6 +158,10 @@ class SQLiteStore:
         ):
             total += deleted
         return total
+
+    async def purged_through(self) -> int:
+        """The highest seq that a purged event had."""
+        return await self._database.read(lambda connection, _: _purged_through(connection), _LOOKUP_SECONDS)
 
     async def head(self) -> str:
         """The received-order cursor after the last event."""
@@ -244,6 +255,11 @@ def _purgeable(connection: sqlite3.Connection, archived_before: datetime) -> int
 def _last_seq(connection: sqlite3.Connection) -> int:
     (last_seq,) = connection.execute("SELECT value FROM meta WHERE name = 'last_seq'").fetchone()
     return int(last_seq)
+
+
+def _purged_through(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT value FROM meta WHERE name = 'purged_through'").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _counts(connection: sqlite3.Connection) -> tuple[int, int, int]:

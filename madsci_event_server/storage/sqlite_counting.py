@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from madsci_event_server import counting
 from madsci_event_server.errors import InvalidQuery
-from madsci_event_server.event import SOURCE_ID_FIELDS, Event, EventLogLevel
+from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.base import FACET_FIELDS, MAX_FACET_VALUES, Bucket, FacetCount, Facets
@@ -19,6 +19,7 @@ from madsci_event_server.storage.sqlite_database import TimeLimit
 from madsci_event_server.storage.sqlite_query import Plan, plan_of
 from madsci_event_server.storage.sqlite_rows import unpack_labels
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
+from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 
 _CHUNK: Final = 2000
 _FEW_EVENTS: Final = 20_000

@@ -9,12 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from madsci_event_server.event import SOURCE_ID_FIELDS, canonical_id
+from madsci_event_server.event import canonical_id
 from madsci_event_server.patterns import glob_matches
 from madsci_event_server.query import EventQuery
 from madsci_event_server.selector import And, Condition, Node
 from madsci_event_server.selector_matching import matcher
-from madsci_event_server.storage.sqlite_rows import ALERT, Term
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
 from madsci_event_server.storage.sqlite_words import (
     all_of,
@@ -25,6 +24,8 @@ from madsci_event_server.storage.sqlite_words import (
     text_expression,
     value_mark,
 )
+from madsci_event_server.storage.terms import ALERT, Term
+from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 from madsci_event_server.words import Search
 
 FOREVER: Final = (-(2**63), 2**63 - 1)

@@ -4,16 +4,10 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
-from madsci_event_server.event import SOURCE_ID_FIELDS, Event, time_to_us
+from madsci_event_server.event import Event, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
-
-Term = tuple[str, str]
-"""A field and its value, as `labels` has them."""
-
-ALERT: Final[Term] = ("alert", "true")
-_SOURCE_ID_FIELDS: Final = frozenset(SOURCE_ID_FIELDS)
 
 
 class Row:
@@ -64,22 +58,6 @@ class Row:
 
 
 READ_COLUMNS: Final = "first_seq, seq, event_id, time_us, state, archived_us, labels, body"
-
-
-def terms_of(event: Event) -> list[Term]:
-    """What the event is found by, but for its level, time and words."""
-    found: list[Term] = [("kind", event.kind), ("event_type", event.event_type), *event.ids.items()]
-    if event.name is not None:
-        found.append(("name", event.name))
-    if event.alert:
-        found.append(ALERT)
-    if event.source.__pydantic_extra__:
-        found += [
-            (f"source.{key}", value)
-            for key in event.document["source"]
-            if key not in _SOURCE_ID_FIELDS and (value := event.source_value(key)) is not None
-        ]
-    return found
 
 
 def pack_labels(labels: Sequence[int]) -> bytes:

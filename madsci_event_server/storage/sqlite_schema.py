@@ -7,11 +7,14 @@
 - `label_counts`: how many events each label and state has.
 - `words`: the full-text index; it holds no texts, only which words are in which event.
 - `name_pairs`: names seen beside ids.
-- `meta`: the store's id, and the last place given in received order, which is never given again.
+- `alert*`: what alerting remembers; see `alert_sqlite`.
+- `meta`: the store's id, the last place given in received order, which is never given again, and the highest one that
+  was purged.
 """
 
 from typing import Final
 
+from madsci_event_server.storage.alert_sqlite import CREATE_ALERT_TABLES
 from madsci_event_server.storage.sqlite_database import Migration
 
 APPLICATION_ID: Final = int.from_bytes(b"MEvt")
@@ -81,4 +84,5 @@ MIGRATIONS: Final = (
             "CREATE INDEX name_pairs_lately ON name_pairs (last_seen_us)",
         ),
     ),
+    Migration("alerts", CREATE_ALERT_TABLES),
 )

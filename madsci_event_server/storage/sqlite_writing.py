@@ -18,17 +18,10 @@ from madsci_event_server.event import (
 )
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import Appended, Outcome
-from madsci_event_server.storage.sqlite_rows import (
-    ALERT,
-    READ_COLUMNS,
-    Row,
-    Term,
-    pack_labels,
-    terms_of,
-    unpack_labels,
-)
+from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, Row, pack_labels, unpack_labels
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
 from madsci_event_server.storage.sqlite_words import indexed_text
+from madsci_event_server.storage.terms import ALERT, Term, terms_of
 
 STEP: Final = 1000
 """How many events one transaction archives or purges, so that appends wait for no more."""
@@ -299,24 +292,33 @@ def _archive(connection: sqlite3.Connection, first_seqs: Sequence[int], at: date
 def purge_some(connection: sqlite3.Connection, archived_before: datetime, labels: Labels) -> int:
     """Deletes up to STEP events archived before a time; 0 when all are gone."""
     rows = connection.execute(
-        "SELECT first_seq, state, time_us, labels, body FROM events"
+        "SELECT first_seq, seq, state, time_us, labels, body FROM events"
         " WHERE archived_us IS NOT NULL AND archived_us < ? ORDER BY archived_us LIMIT ?",
         (time_to_us(archived_before), STEP),
     ).fetchall()
+    _keep_purged_through(connection, max((row[1] for row in rows), default=0))
     counts: Counter[tuple[int, int]] = Counter()
     entries: list[Entry] = []
-    for first_seq, state, time_us, packed, _ in rows:
+    for first_seq, _, state, time_us, packed, _ in rows:
         entries += [(label, state, time_us, first_seq) for label in (EVERY_EVENT, *unpack_labels(packed))]
     _remove_labels(connection, entries, counts)
     # The full-text index holds no texts: it has to be told which words to take out.
     connection.executemany(
         "INSERT INTO words (words, rowid, tokens) VALUES ('delete', ?, ?)",
-        [(first_seq, indexed_text(Event.stored(parse_stored(body)))) for first_seq, _, _, _, body in rows],
+        [(first_seq, indexed_text(Event.stored(parse_stored(body)))) for first_seq, *_, body in rows],
     )
     connection.executemany("DELETE FROM events WHERE first_seq = ?", [(row[0],) for row in rows])
     _add_counts(connection, counts)
     _remove_unused(connection, {label for label, _ in counts} - {EVERY_EVENT}, labels)
     return len(rows)
+
+
+def _keep_purged_through(connection: sqlite3.Connection, seq: int) -> None:
+    connection.execute(
+        "INSERT INTO meta VALUES ('purged_through', ?1)"
+        " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        (seq,),
+    )
 
 
 def _remove_unused(connection: sqlite3.Connection, numbers: Collection[int], labels: Labels) -> None:

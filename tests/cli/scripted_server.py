@@ -145,7 +145,12 @@ def scripted_server(behaviour: Behaviour = as_ours, port: int = 0) -> Iterator[S
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    def run() -> None:
+        loop.run_until_complete(serve())
+        loop.run_until_complete(asyncio.sleep(0))  # those cancelled at the end have theirs
+        loop.close()
+
+    thread = threading.Thread(target=run)
     thread.start()
     assert started.wait(10)
     try:
@@ -153,8 +158,6 @@ def scripted_server(behaviour: Behaviour = as_ours, port: int = 0) -> Iterator[S
     finally:
         loop.call_soon_threadsafe(finish.set)
         thread.join(10)
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
 
 
 async def _converse(server: ScriptedServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

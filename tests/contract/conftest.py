@@ -8,12 +8,22 @@ import pytest
 
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore
+from tests.mongod import Mongod
 
-ADDRESSES: dict[str, Callable[[Path], str]] = {
-    "memory": lambda directory: "memory:",
-    "sqlite": lambda directory: f"sqlite:///{directory.name}/events.db",
+ADDRESSES: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
+    "memory": lambda directory, request: "memory:",
+    "sqlite": lambda directory, request: f"sqlite:///{directory.name}/events.db",
+    "mongodb": lambda directory, request: new_database(request, "mongod"),
+    "mongodb-standalone": lambda directory, request: new_database(request, "standalone_mongod"),
 }
-"""By kind of store: a new, empty one's address, given a directory of its own."""
+"""By kind of store: a new, empty one's address, given a directory of its own, or a fixture that has some."""
+
+
+def new_database(request: pytest.FixtureRequest, deployment: str) -> str:
+    """An unused database of a deployment, which is started when first asked for."""
+    running: Mongod = request.getfixturevalue(deployment)
+    return running.new_database()
+
 
 IN_MEMORY = {"memory"}
 """Stores that end with the process, and have no clock."""
@@ -28,10 +38,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def new_store(kind: str, tmp_path_factory: pytest.TempPathFactory) -> NewStore:
+def new_store(kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> NewStore:
     def make(**settings: float) -> AbstractAsyncContextManager[EventStore]:
         directory = tmp_path_factory.mktemp("store")
-        return open_store(ADDRESSES[kind](directory), lab_directory=directory.parent, **settings)
+        return open_store(ADDRESSES[kind](directory, request), lab_directory=directory.parent, **settings)
 
     return make
 

@@ -1,0 +1,171 @@
+"""Ingest over HTTP, beside what it is made of: uvicorn answering `{}`, and `executemany` into the same tables.
+
+    python -m benchmarks.http --events lab_events.jsonl [--memory 1000000]
+
+Everything runs on 127.0.0.1, in processes of its own; baseline and server alternate, and the median of the rounds is
+reported, so that a busy machine slows both.
+"""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks.lab import add_events_argument, lab_events
+from benchmarks.load import Load, load, post
+from benchmarks.store import raw_insert, raw_rows
+from madsci_event_server.event import Event, new_event_id
+from madsci_event_server.json_text import encode_json
+
+BATCH = 5000
+CONNECTIONS = 64
+ROUNDS = 3
+
+
+def bodies(file: Path, count: int) -> list[bytes]:
+    """A lab's events as its nodes send them."""
+    return [as_sent(event) for event in lab_events(file, count)]
+
+
+def as_sent(event: Event) -> bytes:
+    document = event.wire()
+    for name in ("_id", "received_at"):
+        del document[name]
+    # No event twice, however often the benchmark sends this one.
+    return encode_json(document | {"event_id": new_event_id()})
+
+
+@contextmanager
+def server(db: str, folder: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Our server; its port and its process."""
+    command = [sys.executable, "-m", "madsci_event_server", "--port", "0", "--db", db]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
+        assert process.stderr
+        try:
+            line = process.stderr.readline()
+            yield int(line.split("http://127.0.0.1:", 1)[1].split(",")[0]), process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def bare_server() -> Iterator[int]:
+    """Uvicorn with the same parser and event loop, answering `{}`."""
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.bare_app:app", "--port", "0", "--no-access-log"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        try:
+            for line in process.stderr:
+                if "running on" in line:
+                    yield int(line.split("http://127.0.0.1:", 1)[1].split(" ")[0])
+                    break
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def run(port: int, connections: int, requests: list[bytes]) -> Load:
+    found = asyncio.run(load(port, connections, lambda: iter(requests)))
+    assert found.failures == 0, f"{found.failures} of {found.requests} requests failed"
+    return found
+
+
+def single_posts(file: Path, count: int, db: Callable[[Path], str]) -> None:
+    """One durable event a request, 64 connections."""
+    ours, bare = [], []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        bare_server() as bare_port,
+        server(db(Path(folder)), Path(folder)) as (
+            port,
+            _,
+        ),
+    ):
+        for _ in range(ROUNDS):
+            requests = [post("/event", body) for body in bodies(file, count)]
+            bare.append(run(bare_port, CONNECTIONS, requests))
+            ours.append(run(port, CONNECTIONS, requests))
+    rate, bare_rate = median_rate(ours), median_rate(bare)
+    last = ours[-1]
+    print(
+        f"  POST /event, {CONNECTIONS} connections   {rate:9,.0f}/s   p50 {last.percentile(50):5.1f} ms   "
+        f"p99 {last.percentile(99):5.1f} ms"
+    )
+    print(f"  uvicorn answering {{}}           {bare_rate:9,.0f}/s")
+    print(f"  ratio                          {rate / bare_rate:9.2f}     (to reach: 0.30)")
+
+
+def median_rate(loads: list[Load]) -> float:
+    return statistics.median(found.per_second for found in loads)
+
+
+def batches(file: Path, count: int) -> None:
+    """One request of NDJSON after the other, beside `executemany` of the same rows into the same tables."""
+    ours, raw = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for turn in range(ROUNDS):
+            lines = bodies(file, count)
+            requests = [post("/events", b"\n".join(lines[at : at + BATCH])) for at in range(0, count, BATCH)]
+            with server(f"sqlite:///{folder / f'ours{turn}.db'}", folder) as (port, _):
+                ours.append(count / run(port, 1, requests).seconds)
+            raw.append(count / raw_insert(folder / f"raw{turn}.db", raw_rows(list(lab_events(file, count)))))
+    rate, raw_rate = statistics.median(ours), statistics.median(raw)
+    print(f"  POST /events, {BATCH:,} a request  {rate:9,.0f} events/s")
+    print(f"  executemany, same tables       {raw_rate:9,.0f} events/s")
+    print(f"  ratio                          {rate / raw_rate:9.2f}     (to reach: 0.70)")
+
+
+def memory(file: Path, few: int, many: int) -> None:
+    """The server's resident memory after few and after many events."""
+    sizes = []
+    with tempfile.TemporaryDirectory() as name, server(f"sqlite:///{name}/events.db", Path(name)) as (port, process):
+        sent = 0
+        for target in (few, many):
+            while sent < target:
+                lines = bodies(file, min(BATCH, target - sent))
+                run(port, 1, [post("/events", b"\n".join(lines))])
+                sent += len(lines)
+            for path in ("/events?number=100", "/events/facets", "/events/histogram?interval=3600"):
+                httpx.get(f"http://127.0.0.1:{port}{path}", timeout=60)
+            sizes.append(resident_bytes(process.pid))
+    print(f"  after {few:9,} events            {sizes[0] / 2**20:9.1f} MiB")
+    print(f"  after {many:9,} events            {sizes[1] / 2**20:9.1f} MiB")
+    print(f"  ratio                          {sizes[1] / sizes[0]:9.2f}     (to reach: at most 1.20)")
+
+
+def resident_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(f"/proc/{pid}/status says nothing of memory")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_events_argument(parser)
+    parser.add_argument("--requests", type=int, default=10_000, help="single posts a round")
+    parser.add_argument("--batch", type=int, default=20_000, help="events sent in batches a round")
+    parser.add_argument("--memory", type=int, metavar="EVENTS", help="also measure memory after so many events")
+    chosen = parser.parse_args()
+    print("single posts, SQLite")
+    single_posts(chosen.events, chosen.requests, lambda folder: f"sqlite:///{folder / 'events.db'}")
+    print("single posts, memory (nothing is durable: what HTTP and the event itself cost)")
+    single_posts(chosen.events, chosen.requests, lambda folder: "memory:")
+    print("batches, SQLite")
+    batches(chosen.events, chosen.batch)
+    if chosen.memory:
+        print("memory, SQLite")
+        memory(chosen.events, 10_000, chosen.memory)
+
+
+if __name__ == "__main__":
+    main()

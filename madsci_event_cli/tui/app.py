@@ -1,0 +1,92 @@
+"""DashboardApp: the dashboard as a Textual application: its themes, its one screen, and the source it opens."""
+
+from typing import ClassVar, Final
+
+from rich.terminal_theme import TerminalTheme
+from textual.app import App
+from textual.theme import Theme
+
+from madsci_event_cli.tui.screens.dashboard import DashboardScreen
+from madsci_event_cli.tui.settings import DashboardSettings
+from madsci_event_cli.tui.source import Source
+from madsci_event_server.query import EventQuery
+
+_DARK: Final = Theme(
+    name="lab-dark",
+    primary="#6ea8d8",
+    accent="#6ea8d8",
+    warning="#d9a441",
+    error="#e5675f",
+    success="#7fb77e",
+    foreground="#c9ccd1",
+    background="#14161a",
+    surface="#1f232a",
+    panel="#1b1e24",
+    dark=True,
+)
+_LIGHT: Final = Theme(
+    name="lab-light",
+    primary="#20639b",
+    accent="#20639b",
+    warning="#9a6700",
+    error="#b3261e",
+    success="#2c6e2f",
+    foreground="#24292f",
+    background="#fbfbfa",
+    surface="#eceef0",
+    panel="#f1f2f3",
+    dark=False,
+)
+
+_DARK_TERMINAL: Final = TerminalTheme(
+    (20, 22, 26),
+    (201, 204, 209),
+    [(45, 50, 58), (229, 103, 95), (127, 183, 126), (217, 164, 65), (110, 168, 216), (178, 148, 211), (116, 178, 190), (201, 204, 209)],
+    [(122, 129, 140), (240, 130, 122), (150, 203, 149), (232, 186, 99), (140, 190, 233), (199, 172, 228), (141, 200, 211), (235, 237, 240)],
+)
+_LIGHT_TERMINAL: Final = TerminalTheme(
+    (251, 251, 250),
+    (36, 41, 47),
+    [(36, 41, 47), (179, 38, 30), (44, 110, 47), (146, 98, 0), (32, 99, 155), (122, 62, 157), (21, 104, 118), (251, 251, 250)],
+    [(106, 113, 122), (200, 60, 50), (60, 130, 63), (165, 115, 10), (50, 120, 180), (140, 80, 175), (35, 125, 140), (251, 251, 250)],
+)
+"""What the sixteen colours of `rendering` are in the themes that have their own: muted, and apart for colour-blind eyes."""
+
+
+class DashboardApp(App[None]):
+    """Shows a source until the operator leaves."""
+
+    TITLE = "madsci-events"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
+
+    def __init__(self, source: Source, query: EventQuery, settings: DashboardSettings) -> None:
+        super().__init__()
+        self._source = source
+        self._query = query
+        self._settings = settings
+        self.ansi_theme_dark = _DARK_TERMINAL
+        self.ansi_theme_light = _LIGHT_TERMINAL
+        self.register_theme(_DARK)
+        self.register_theme(_LIGHT)
+        self.theme = settings.theme or ("ansi-dark" if settings.low_bandwidth else _DARK.name)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The colours of the line under the cursor and of scroll bars, in every theme."""
+        return (
+            {"boost-cursor": "#2c3440", "boost-scrollbar": "#343b47"}
+            if self.current_theme.dark
+            else {"boost-cursor": "#d5e3f0", "boost-scrollbar": "#c4ccd4"}
+        )
+
+    async def on_load(self) -> None:
+        """Opens the source before anything is drawn."""
+        await self._source.__aenter__()
+
+    async def on_unmount(self) -> None:
+        """Closes it."""
+        await self._source.__aexit__(None, None, None)
+
+    def get_default_screen(self) -> DashboardScreen:
+        """The dashboard is the first screen, so that the first paint is it."""
+        return DashboardScreen(self._source, self._query, self._settings)

@@ -1,0 +1,307 @@
+"""Events from a file or from standard input: JSON lines, read where they lie, filtered by `EventQuery.matches`.
+
+A file is mapped, not loaded, and read from its end: a large one is on the screen at once. Its order is its own. A line
+that is no event is shown as such; it is never dropped silently, and never stops the viewer.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self
+
+from madsci_event_cli.rendering import visible
+from madsci_event_cli.tui.counting import Tally
+from madsci_event_cli.tui.narrowing import filters_of
+from madsci_event_cli.tui.rows import Item, Note
+from madsci_event_cli.tui.source import Arrived, Counts, FeedItem, LinkChanged, Page
+from madsci_event_server.errors import InvalidInput
+from madsci_event_server.event import Event
+from madsci_event_server.json_text import parse_json
+from madsci_event_server.query import EventQuery
+
+MAX_LINE_BYTES: Final = 8 * 1024 * 1024
+"""More of one line than this is not read: it is no event a server would take."""
+
+MAX_HELD_BYTES: Final = 512 * 1024 * 1024
+"""How much of standard input is kept; the oldest is let go, and a row says so."""
+
+_REACH_BYTES: Final = 32 * 1024
+_BLOCK_BYTES: Final = 1024 * 1024
+
+_LINES_A_SLICE: Final = 100
+"""Read between two looks at the keyboard: a few milliseconds."""
+
+_LINES_A_PAGE: Final = 20_000
+"""After so many lines a page comes back with what it has, so that a rare match in a large file keeps showing progress."""
+
+_LOOK_AGAIN_SECONDS: Final = 0.5
+
+
+class Lines(Protocol):
+    """Lines by position; a position is text that only these lines understand, and grows."""
+
+    @property
+    def start(self) -> int:
+        """The position before the first line there is."""
+
+    @property
+    def end(self) -> int:
+        """The position after the last complete line."""
+
+    def before(self, position: int) -> tuple[int, bytes]:
+        """The line that ends at a position, and where it begins; call only where `position > start`."""
+
+    def after(self, position: int) -> tuple[int, bytes]:
+        """The line that begins at a position, and where it ends; call only where `position < end`."""
+
+    async def grown(self, position: int) -> bool:
+        """Waits until there is something after a position, or less than that; False when there never will be."""
+
+    def close(self) -> None:
+        """Lets go of what is held."""
+
+
+class FileLines:
+    """The lines of a file, which may be growing. Raises OSError when it cannot be read.
+
+    It is read, not mapped: a mapped file that somebody cuts short ends the process.
+    """
+
+    start = 0
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._block_start = 0
+        self._block = b""
+        self.end = self._size()
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def before(self, position: int) -> tuple[int, bytes]:
+        """See Lines."""
+        reach = _REACH_BYTES
+        while True:
+            begin = max(position - reach, 0)
+            data = self._bytes(begin, position)
+            found = data.rfind(b"\n", 0, len(data) - 1)
+            if found >= 0 or begin == 0 or reach >= MAX_LINE_BYTES:
+                return begin + found + 1 if found >= 0 else begin, data[found + 1 :].rstrip(b"\n")
+            reach *= 8
+
+    def after(self, position: int) -> tuple[int, bytes]:
+        """See Lines."""
+        reach = _REACH_BYTES
+        while True:
+            data = self._bytes(position, min(position + reach, self.end))
+            found = data.find(b"\n")
+            if found >= 0:
+                return position + found + 1, data[:found]
+            if len(data) < reach or reach >= MAX_LINE_BYTES:
+                # Nothing came where the file was cut short since: there is no more.
+                return (position + len(data) if data else self.end), data
+            reach *= 8
+
+    def _bytes(self, begin: int, end: int) -> bytes:
+        if begin < self._block_start or end > self._block_start + len(self._block):
+            self._block_start = begin - begin % _BLOCK_BYTES
+            self._file.seek(self._block_start)
+            self._block = self._file.read(end - end % -_BLOCK_BYTES - self._block_start)
+        return self._block[begin - self._block_start : end - self._block_start]
+
+    async def grown(self, position: int) -> bool:
+        """Looks at the size twice a second: what every file system offers."""
+        while self.end <= position:
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            size = self._size()
+            if size != self.end:
+                self.end, self._block = size, b""
+            if size < position:
+                return True
+        return True
+
+    def close(self) -> None:
+        """See Lines."""
+        self._file.close()
+
+
+class PipeLines:
+    """Lines that come down a pipe, kept up to a bound."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+        self._held: list[bytes] = []
+        self._let_go = 0
+        self._bytes = 0
+        self._more = asyncio.Event()
+        self._ended = False
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def start(self) -> int:
+        """Lines before this were let go."""
+        return self._let_go
+
+    @property
+    def end(self) -> int:
+        """How many lines have come."""
+        return self._let_go + len(self._held)
+
+    def before(self, position: int) -> tuple[int, bytes]:
+        """See Lines."""
+        return position - 1, self._held[position - 1 - self._let_go]
+
+    def after(self, position: int) -> tuple[int, bytes]:
+        """See Lines."""
+        return position + 1, self._held[max(position - self._let_go, 0)]
+
+    async def grown(self, position: int) -> bool:
+        """Waits for the pipe."""
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+        while self.end <= position:
+            if self._ended:
+                return False
+            self._more.clear()
+            await self._more.wait()
+        return True
+
+    async def _read(self) -> None:
+        # A thread reads: pipes, terminals and redirected files can all be standard input, and not all can be polled.
+        while chunk := await asyncio.to_thread(self._pipe.readlines, 65_536):
+            self._held += [line.rstrip(b"\n")[:MAX_LINE_BYTES] for line in chunk]
+            self._bytes += sum(map(len, chunk))
+            self._keep_bound()
+            self._more.set()
+        self._ended = True
+        self._more.set()
+
+    def _keep_bound(self) -> None:
+        count = 0
+        while self._bytes > MAX_HELD_BYTES:
+            self._bytes -= len(self._held[count])
+            count += 1
+        del self._held[:count]
+        self._let_go += count
+
+    def close(self) -> None:
+        """See Lines; the thread that waits for the pipe ends with the process."""
+        if self._reader is not None:
+            self._reader.cancel()
+
+
+class LocalSource:
+    """Lines as a Source. Archived events are shown unless the filter says otherwise: they are in the file."""
+
+    local = True
+
+    def __init__(self, title: str, open_lines: Callable[[], Lines]) -> None:
+        self.title = title
+        self._open = open_lines
+        self._opened: Lines | None = None
+
+    async def __aenter__(self) -> Self:
+        self._opened = self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+
+    @property
+    def _lines(self) -> Lines:
+        assert self._opened is not None, "used outside `async with`"
+        return self._opened
+
+    async def follow(self, query: EventQuery) -> AsyncIterator[FeedItem]:
+        """What is added to the file, or comes down the pipe, from now on."""
+        lines = self._lines
+        position = lines.end
+        yield LinkChanged("reading")
+        while await lines.grown(position):
+            if position > lines.end:
+                yield Arrived(Note("gap", "the file was cut short: what follows is new"))
+                position = lines.start
+            for number in count(1):
+                if position >= lines.end:
+                    break
+                position, line = lines.after(max(position, lines.start))
+                if (item := _item(line, query)) is not None:
+                    yield Arrived(item)
+                if number % _LINES_A_SLICE == 0:
+                    await asyncio.sleep(0)
+        yield LinkChanged("ended")
+
+    async def older(self, query: EventQuery, after: str | None, limit: int) -> Page:
+        """See Source."""
+        position = self._lines.end if after is None else int(after)
+        found: list[Item] = []
+        for number in range(_LINES_A_PAGE):
+            if position <= self._lines.start or len(found) >= limit:
+                break
+            position, line = self._lines.before(position)
+            if (item := _item(line, query)) is not None:
+                found.append(item)
+            if number % _LINES_A_SLICE == _LINES_A_SLICE - 1:
+                await asyncio.sleep(0)
+        return Page(found[::-1], str(position) if position > self._lines.start else None)
+
+    async def newer(self, query: EventQuery, after: str | None, limit: int) -> Page:
+        """See Source."""
+        position = self._lines.start if after is None else max(int(after), self._lines.start)
+        found: list[Item] = []
+        for number in range(_LINES_A_PAGE):
+            if position >= self._lines.end or len(found) >= limit:
+                break
+            position, line = self._lines.after(position)
+            if (item := _item(line, query)) is not None:
+                found.append(item)
+            if number % _LINES_A_SLICE == _LINES_A_SLICE - 1:
+                await asyncio.sleep(0)
+        return Page(found, str(position) if position < self._lines.end else None)
+
+    async def counts(
+        self, query: EventQuery, fields: Collection[str], window_seconds: int | None, columns: int
+    ) -> Counts:
+        """Counts over the whole file: it has an end, so no window is needed."""
+        tally = Tally(query, fields)
+        for number, event in enumerate(self._events()):
+            tally.add(event)
+            if number % _LINES_A_SLICE == 0:
+                await asyncio.sleep(0)
+        return tally.counts(columns)
+
+    def _events(self) -> Iterator[Event]:
+        position = self._lines.start
+        while position < self._lines.end:
+            position, line = self._lines.after(max(position, self._lines.start))
+            if line.strip() and isinstance(event := read_event(line), Event):
+                yield event
+
+    async def names(self) -> Sequence[tuple[str, str, str]]:
+        """None before anything was counted: counting meets them."""
+        return ()
+
+
+def read_event(line: bytes) -> Event | Note:
+    """The event of one line, or a note that says why it is none."""
+    try:
+        return Event.model_validate(parse_json(line, "line"))
+    except InvalidInput as error:
+        shown = line[:200].decode(errors="replace")
+        return Note("broken", visible(f"not an event: {error} │ {shown}"))
+    except RecursionError:
+        return Note("broken", "not an event: nested too deep")
+
+
+def _item(line: bytes, query: EventQuery) -> Item | None:
+    if not line.strip():
+        return None
+    event = read_event(line)
+    if isinstance(event, Note):
+        return None if filters_of(query) else event
+    return event.encode() if query.matches(event) else None

@@ -1,0 +1,314 @@
+"""WatchingScreen: what the dashboard knows and how it stays true. It owns the state; widgets draw it, workers report.
+
+What is shown is one query: of the feed that follows it, of the pages beyond the list, of the counts beside it.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final, TypeVar
+
+from textual import on, work
+from textual.screen import Screen
+
+from madsci_event_cli.tui import messages
+from madsci_event_cli.tui.feed import Feed
+from madsci_event_cli.tui.narrowing import chips
+from madsci_event_cli.tui.pager import Pager
+from madsci_event_cli.tui.rows import Row, time_of
+from madsci_event_cli.tui.searching import Found
+from madsci_event_cli.tui.settings import DashboardSettings
+from madsci_event_cli.tui.source import Counts, Source
+from madsci_event_cli.tui.widgets.detail_pane import DetailPane
+from madsci_event_cli.tui.widgets.event_list import EventList
+from madsci_event_cli.tui.widgets.facet_panel import FIELDS, FacetPanel
+from madsci_event_cli.tui.widgets.histogram import Histogram
+from madsci_event_cli.tui.widgets.status_line import Status, StatusLine
+from madsci_event_server.errors import MadsciEventsError
+from madsci_event_server.query import EventQuery
+
+_REST_AFTER_COUNTING: Final = 9
+"""So many times as long as counting took nothing is counted: a tenth of the source's time at most."""
+
+_NOTICE_SECONDS: Final = 10
+
+WINDOWS: Final = ((900, "in 15 min"), (3600, "in 1 h"), (6 * 3600, "in 6 h"), (86_400, "in 24 h"), (7 * 86_400, "in 7 d"))
+"""How far back counts go, in seconds, and how the screen says it."""
+
+
+T = TypeVar("T")
+
+
+class WatchingScreen(Screen[None]):
+    """Reads the source and keeps the widgets up to date."""
+
+    def __init__(self, source: Source, query: EventQuery, settings: DashboardSettings) -> None:
+        super().__init__()
+        self.source = source
+        self.event_query = query
+        self.settings = settings
+        self.names: dict[tuple[str, str], str] = {}
+        self.status = Status(title=source.title, counted="" if source.local else WINDOWS[1][1])
+        self.counts = Counts()
+        self.found: Found | None = None
+        self._zone = settings.zone
+        self.pager = Pager(source, query)
+        self._feed = Feed(source, query, self.post_message)
+        self._window = 1
+        self._retry_since: datetime | None = None
+        self._status_shown = ""
+        self._uncounted = False
+        self._count_at = 0.0
+        self._notice_until = 0.0
+
+    def zone(self) -> tzinfo | None:
+        """The zone times are shown in; None is this machine's."""
+        return self._zone
+
+    def on_mount(self) -> None:
+        """Begins to read."""
+        self.list.focus()
+        self.set_interval(self.settings.tick_seconds, self._tick)
+        self.set_interval(1.0, self._each_second)
+        self._start()
+        self.fetch_names()
+        if self.settings.hint:
+            self.notice(self.settings.hint)
+
+    @property
+    def list(self) -> EventList:
+        """The event list."""
+        return self.query_one(EventList)
+
+    @property
+    def detail(self) -> DetailPane:
+        """The event pane."""
+        return self.query_one(DetailPane)
+
+    def show_hints(self) -> None:
+        """Shows the few keys that matter here."""
+
+    def toggle_zone(self) -> None:
+        """Shows times in UTC, or in the zone of this machine."""
+        self._zone = self.settings.zone if self._zone is UTC else UTC
+        self.list.redraw()
+        self.detail.redraw()
+        self.query_one(Histogram).refresh()
+
+    def window_step(self, step: int) -> None:
+        """Counts over more, or less, time."""
+        if not self.source.local:
+            self._window = min(max(self._window + step, 0), len(WINDOWS) - 1)
+            self.status.counted = WINDOWS[self._window][1]
+            self.load_counts()
+
+    # --- reading the source ------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Follows the query from now on, with what there is already above."""
+        self.pager = Pager(self.source, self.event_query)
+        self._feed = Feed(self.source, self.event_query, self.post_message)
+        self.read_feed(self._feed)
+        self.load_tail(self._feed)
+        self.load_counts()
+
+    @work(group="feed", exclusive=True)
+    async def read_feed(self, feed: Feed) -> None:
+        """Follows until another query is followed."""
+        await self.reporting(feed.read())
+
+    @work(group="page", exclusive=True)
+    async def load_tail(self, feed: Feed) -> None:
+        """Shows the newest events; what arrives meanwhile comes after."""
+        await feed.connected.wait()
+        pager = self.pager
+        items = await self.reporting(pager.newest())
+        if items is not None:
+            self.list.show(items, at_oldest=pager.at_oldest, at_newest=True)
+            feed.release()
+
+    @work(group="page", exclusive=True)
+    async def load_beyond(self, *, above: bool) -> None:
+        """Adds a page at one end."""
+        events, pager = self.list, self.pager
+        if above:
+            dropped = not events.at_oldest and pager.at_oldest
+            items = await self.reporting(pager.above(events.window, dropped=dropped))
+            if items is not None:
+                events.add_above(items, at_oldest=pager.at_oldest)
+        else:
+            dropped = not events.at_newest and pager.at_newest
+            items = await self.reporting(pager.below(events.window, dropped=dropped))
+            if items is not None:
+                events.add_below(items, at_newest=pager.at_newest)
+
+    @work(group="page", exclusive=True)
+    async def load_oldest(self) -> None:
+        """Shows the first events."""
+        items = await self.reporting(self.pager.oldest())
+        if items is not None:
+            events = self.list
+            events.show(items, at_oldest=True, at_newest=self.pager.at_newest)
+            if items:
+                events.select(events.window.first)
+
+    @work(group="page", exclusive=True)
+    async def load_around(self, moment: datetime, event_id: bytes | None = None) -> None:
+        """Shows what happened around a moment; selects that event, else the first from then on."""
+        found = await self.reporting(self.pager.around(moment))
+        if found is None:
+            return
+        before, after = found
+        events = self.list
+        events.show([*before, *after], at_oldest=self.pager.at_oldest, at_newest=self.pager.at_newest)
+        row = events.window.row_of(event_id) if event_id is not None else _first_from(events, moment)
+        if row is not None:
+            events.select_centred(row.number)
+
+    @work(group="counts", exclusive=True)
+    async def load_counts(self) -> None:
+        """Counts anew."""
+        self._uncounted = False
+        begun = self._loop_time()
+        seconds = None if self.source.local else WINDOWS[self._window][0]
+        columns = self.query_one(Histogram).columns
+        query = self.event_query
+        counts = await self.reporting(self.source.counts(query, tuple(FIELDS), seconds, columns))
+        spent = self._loop_time() - begun
+        self._count_at = self._loop_time() + max(self.settings.counts_seconds, spent * _REST_AFTER_COUNTING)
+        if counts is not None and query is self.event_query:
+            self._show_counts(counts)
+
+    @staticmethod
+    def _loop_time() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _show_counts(self, counts: Counts) -> None:
+        self.counts = counts
+        self.status.matching, self.status.total = counts.matching, counts.total
+        self.status.filters = len(chips(self.event_query))
+        self._learn_names(counts.names)
+        self.query_one(FacetPanel).show(counts, self.event_query)
+        self.query_one(Histogram).show(counts.buckets, counts.interval_seconds, f"no events {self.status.counted}")
+        self._refresh_status()
+
+    @work(group="names", exclusive=True)
+    async def fetch_names(self) -> None:
+        """Learns what ids are called."""
+        self._learn_names(await self.reporting(self.source.names()) or ())
+
+    def _learn_names(self, names: Sequence[tuple[str, str, str]]) -> None:
+        new = {(field, id_): name for field, id_, name in names if self.names.get((field, id_)) != name}
+        if new:
+            self.names.update(new)
+            self.list.redraw()
+            self.detail.redraw()
+            self.query_one(FacetPanel).show(self.counts, self.event_query)
+
+    async def reporting(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What the work gives; None, and a word on the status line, where the source did not answer.
+
+        Cancels the worker that waits for it where the screen was closed meanwhile: there is nothing to show it on.
+        """
+        found: T | None = None
+        reason = ""
+        try:
+            found = await work
+        except (MadsciEventsError, OSError) as error:
+            reason = str(error)
+        if not (self.app.is_running and self.is_attached):
+            raise asyncio.CancelledError
+        if reason:
+            self.notice(reason, "level.error")
+        return found
+
+    # --- what the source says ----------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._feed.deliver()
+
+    def _each_second(self) -> None:
+        self.status.now = self.settings.clock()
+        if self.status.notice and self._loop_time() >= self._notice_until:
+            self.status.notice = ""
+        self._refresh_status()
+        # A paused screen stands still altogether; one that nothing has come to would only count the same again.
+        if self.list.following and self._uncounted and self._loop_time() >= self._count_at:
+            self.load_counts()
+
+    def _refresh_status(self) -> None:
+        """Draws the status line only when it would look different: a paused screen sends nothing."""
+        line = self.query_one(StatusLine)
+        shown = repr(line.line_pieces(0, line.size.width))
+        if shown != self._status_shown:
+            self._status_shown = shown
+            line.refresh()
+
+    def notice(self, text: str, style: str = "") -> None:
+        """Says something on the status line."""
+        self.status.notice, self.status.notice_style = text, style
+        self._notice_until = self._loop_time() + _NOTICE_SECONDS
+        self._refresh_status()
+
+    @on(Histogram.WidthChanged)
+    def _histogram_width_changed(self) -> None:
+        self.load_counts()
+
+    @on(messages.EventsArrived)
+    def _events_arrived(self, message: messages.EventsArrived) -> None:
+        self._uncounted = True
+        self.list.absorb(message.items)
+
+    @on(messages.EventsRaised)
+    def _events_raised(self, message: messages.EventsRaised) -> None:
+        self.list.raise_events(message.raws)
+
+    @on(messages.ConnectionChanged)
+    def _connection_changed(self, message: messages.ConnectionChanged) -> None:
+        change, now = message.change, self.settings.clock()
+        self.status.link, self.status.reason = change.link, change.reason
+        self.status.retry_at = None if change.retry_seconds is None else now + timedelta(seconds=change.retry_seconds)
+        self._refresh_status()
+
+    @on(messages.FollowChanged)
+    def _follow_changed(self, message: messages.FollowChanged) -> None:
+        self.status.following = message.following
+        self._refresh_status()
+        self.show_hints()
+
+    @on(messages.PendingChanged)
+    def _pending_changed(self, message: messages.PendingChanged) -> None:
+        self.status.pending, self.status.pending_errors = message.count, message.errors
+        self._refresh_status()
+
+    @on(messages.EdgeReached)
+    def _edge_reached(self, message: messages.EdgeReached) -> None:
+        self.load_beyond(above=message.above)
+
+    @on(EventList.TailWanted)
+    def _tail_wanted(self) -> None:
+        self.load_tail(self._feed)
+
+    @on(StatusLine.FollowToggled)
+    def action_toggle_follow(self) -> None:
+        """Pauses, or follows."""
+        self.list.toggle_follow()
+
+    def action_follow(self) -> None:
+        """Goes to the newest event and stays with it."""
+        self.list.follow()
+
+    def action_oldest(self) -> None:
+        """Goes to the oldest event."""
+        events = self.list
+        if events.at_oldest and len(events.window):
+            events.select(events.window.first)
+        else:
+            events.pause()
+            self.load_oldest()
+
+
+def _first_from(events: EventList, moment: datetime) -> Row | None:
+    """The first row from a moment on, else the last before it."""
+    rows = [row for row in events.window.rows if row.note is None]
+    return next((row for row in rows if time_of(row.raw) >= moment), rows[-1] if rows else None)

@@ -1,0 +1,185 @@
+"""FacetPanel: what there is, with counts; a line chosen is a filter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from madsci_event_cli.rendering import LEVEL_FACES, Names, cells, cut, visible
+from madsci_event_cli.tui.messages import ValueToggled
+from madsci_event_cli.tui.narrowing import filters_of
+from madsci_event_cli.tui.palette import style_of
+from madsci_event_cli.tui.source import Counts
+from madsci_event_server.event import EventLogLevel
+from madsci_event_server.query import EventQuery
+
+FIELDS: Final = {
+    "log_level": "level",
+    "name": "name",
+    "kind": "kind",
+    "experiment_id": "experiment",
+    "workflow_id": "workflow",
+    "alert": "alert",
+}
+"""What is counted, and what it is called on the screen."""
+
+_SHOWN: Final = {"log_level": 6, "name": 12, "kind": 12, "experiment_id": 6, "workflow_id": 6, "alert": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class FacetLine:
+    """A line of the panel: a value with its count, or (no value) the heading of a field."""
+
+    field: str
+    value: str = ""
+    label: str = ""
+    count: int = 0
+    state: str = ""
+    """`+` shown only, `-` hidden, "" neither."""
+
+
+class FacetPanel(ScrollView, can_focus=True):
+    """The panel."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"facet-panel--cursor"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup,b", "move(-10)", "Page up", show=False),
+        Binding("pagedown", "move(10)", "Page down", show=False),
+        Binding("home,g", "move(-1000)", "Top", show=False),
+        Binding("G", "move(1000)", "Bottom", show=False),
+        Binding("enter,i", "choose(False)", "Only this", show=False),
+        Binding("x", "choose(True)", "Hide this", show=False),
+    ]
+
+    def __init__(self, names: Names, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._names = names
+        self._lines: list[FacetLine] = []
+        self.cursor = 1
+
+    def show(self, counts: Counts, query: EventQuery) -> None:
+        """Draws these counts; keeps the cursor on its value."""
+        here = self.line
+        self._lines = list(facet_lines(counts, query, self._names))
+        if here is not None:
+            same = (index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value))
+            self.cursor = next(same, min(self.cursor, max(len(self._lines) - 1, 0)))
+        self.virtual_size = Size(self.size.width, len(self._lines))
+        self.refresh()
+
+    @property
+    def line(self) -> FacetLine | None:
+        """The line under the cursor."""
+        return self._lines[self.cursor] if 0 <= self.cursor < len(self._lines) else None
+
+    def action_move(self, lines: int) -> None:
+        """Moves the cursor over values."""
+        step = 1 if lines > 0 else -1
+        target = min(max(self.cursor + lines, 0), len(self._lines) - 1)
+        while 0 <= target < len(self._lines) and not self._lines[target].value:
+            target += step
+        if 0 <= target < len(self._lines):
+            self._put_cursor(target)
+
+    def _put_cursor(self, index: int) -> None:
+        old, self.cursor = self.cursor, index
+        self.refresh_line(old)
+        self.refresh_line(index)
+        top, height = self.scroll_offset.y, self.size.height
+        if index < top:
+            self.scroll_to(y=max(index - 1, 0), animate=False, force=True, immediate=True)
+        elif index >= top + height:
+            self.scroll_to(y=index - height + 1, animate=False, force=True, immediate=True)
+
+    def action_choose(self, exclude: bool) -> None:
+        """Shows only, or hides, the value under the cursor."""
+        line = self.line
+        if line is not None and line.value:
+            self.post_message(ValueToggled(line.field, line.value, exclude))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a value shows only that."""
+        index = self.scroll_offset.y + event.y
+        if index < len(self._lines) and self._lines[index].value:
+            self._put_cursor(index)
+            self.action_choose(exclude=False)
+
+    def on_focus(self) -> None:
+        """Shows the cursor."""
+        self.refresh_line(self.cursor)
+
+    def on_blur(self) -> None:
+        """Hides the cursor."""
+        self.refresh_line(self.cursor)
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y` of the panel."""
+        index = self.scroll_offset.y + y
+        width, base = self.size.width, self.rich_style
+        if index >= len(self._lines):
+            return Strip.blank(width, base)
+        if index == self.cursor and self.has_focus:
+            base += self.get_component_rich_style("facet-panel--cursor", partial=True)
+        drawn = [Segment(text, base + style_of(style)) for text, style in _line_spans(self._lines[index], width - 1)]
+        return Strip(drawn).adjust_cell_length(width, base)
+
+
+def facet_lines(counts: Counts, query: EventQuery, names: Names) -> Sequence[FacetLine]:
+    """The panel's lines: a heading a field, its values below."""
+    found: list[FacetLine] = []
+    for field, title in FIELDS.items():
+        values = [item for item in counts.facets.get(field, ()) if not (field == "alert" and item[0] == "false")]
+        if not values:
+            continue
+        if found:
+            found.append(FacetLine("", label=""))
+        more = len(values) > _SHOWN[field] or field in counts.truncated
+        found.append(FacetLine(field, label=title, count=-1 if more else 0))
+        if field == "log_level":
+            values = sorted(values, key=lambda item: -EventLogLevel[item[0].upper()])
+        states = _states(query, field)
+        for value, count in values[: _SHOWN[field]]:
+            found.append(FacetLine(field, value, _label(field, value, names), count, states.get(value, "")))
+    return found
+
+
+def _states(query: EventQuery, field: str) -> Mapping[str, str]:
+    filters = filters_of(query)
+    if field == "log_level":
+        narrowed = "log_level" in filters or "level" in filters
+        return {level.name.lower(): "+" if level in query.levels else "-" for level in EventLogLevel} if narrowed else {}
+    if field == "alert":
+        return {} if query.alert is None else {str(query.alert).lower(): "+"}
+    terms = [*filters.get(field, ()), *(filters.get("node", ()) if field == "name" else ())]
+    return {term.removeprefix("!"): "-" if term.startswith("!") else "+" for term in terms}
+
+
+def _label(field: str, value: str, names: Names) -> str:
+    if field.endswith("_id"):
+        return names.get((field, value)) or f"…{value[-8:]}"
+    return {"true": "alerts"}.get(value, value) if field == "alert" else value
+
+
+def _line_spans(line: FacetLine, width: int) -> Sequence[tuple[str, str]]:
+    if not line.value:
+        return [(f" {line.label}{' …' if line.count < 0 else ''}", "heading")]
+    count = f"{line.count:,}"
+    room = max(width - len(count) - 4, 1)
+    face = LEVEL_FACES[EventLogLevel[line.value.upper()]] if line.field == "log_level" else None
+    style = "dim" if line.state == "-" else face.style if face else ""
+    label = f"{face.glyph} {line.label}" if face else line.label
+    shown = cut(visible(label), room)
+    return [
+        (f" {line.state or ' '} ", "heading"),
+        (shown, style),
+        (" " * (room - cells(shown)), ""),
+        (f" {count}", "dim"),
+    ]

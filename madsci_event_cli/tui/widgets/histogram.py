@@ -1,0 +1,147 @@
+"""Histogram: events over time by level, a column a bucket; errors at the bottom, where they cannot hide."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from textual import events
+from textual.message import Message
+
+from madsci_event_cli.rendering import LEVEL_FACES
+from madsci_event_cli.tui.source import Bucket
+from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines
+from madsci_event_server.event import EventLogLevel
+
+_EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+_LABEL_EVERY: Final = 16
+
+
+class Histogram(SpanLines):
+    """Draws buckets, the newest at the right, above a line of times where glyphs say which hold errors or warnings."""
+
+    @dataclass
+    class BucketClicked(Message):
+        """The operator wants to go to this bucket."""
+
+        start: datetime
+        end: datetime
+
+    class WidthChanged(Message):
+        """There is room for another number of buckets."""
+
+    def __init__(self, zone: Callable[[], tzinfo | None], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._zone = zone
+        self._buckets: Sequence[Bucket] = ()
+        self._interval = timedelta(seconds=60)
+        self._title = "counting ..."
+        self._highest = 0
+
+    def show(self, buckets: Sequence[Bucket], interval_seconds: int, title: str) -> None:
+        """Draws these buckets; `title` says what they are of."""
+        self._buckets = buckets
+        self._interval = timedelta(seconds=interval_seconds)
+        self._title = title
+        self._highest = max((sum(bucket.counts.values()) for bucket in buckets), default=0)
+        self.refresh()
+
+    @property
+    def columns(self) -> int:
+        """How many buckets there is room for."""
+        return max(self.size.width - 2, 1)
+
+    def on_resize(self) -> None:
+        """Another width has room for other buckets."""
+        self.post_message(self.WidthChanged())
+
+    def on_click(self, event: events.Click) -> None:
+        """Goes there."""
+        shown = self._shown()
+        index = (event.x - self._left) // self._cells_a_bucket
+        if 0 <= index < len(shown):
+            start = shown[index].start
+            self.post_message(self.BucketClicked(start, start + self._interval))
+
+    def _shown(self) -> Sequence[Bucket]:
+        return self._buckets[-self.columns :]
+
+    @property
+    def _cells_a_bucket(self) -> int:
+        """Few buckets are drawn wider, so that they fill the line."""
+        return max(self.columns // max(len(self._buckets), 1), 1)
+
+    def line_pieces(self, y: int, width: int) -> list[Piece]:
+        """Bars, and the axis at the bottom."""
+        bars = self.size.height - 1
+        if y >= bars:
+            return [(" " * self._left, ""), *self._axis(width - 2)]
+        wide = self._cells_a_bucket
+        cells = (self._bar_cell(bucket, bars - 1 - y, bars) for bucket in self._shown())
+        return [(" " * self._left, ""), *((text * wide, style) for text, style in cells)]
+
+    @property
+    def _left(self) -> int:
+        """The newest bucket stands at the right edge."""
+        return self.size.width - 1 - len(self._shown()) * self._cells_a_bucket if self._buckets else 1
+
+    def _bar_cell(self, bucket: Bucket, row: int, rows: int) -> Piece:
+        """The cell `row` rows above the axis, filled in eighths: errors below, then warnings, then the rest."""
+        total, trouble, warnings = _sums(bucket.counts)
+        if not total:
+            return (" ", "")
+        top = self._eighths(total, rows) - row * 8
+        parts = (("bar.error", trouble), ("bar.warning", trouble + warnings if warnings else 0), ("bar", total))
+        reached = [(key, min(self._eighths(count, rows) - row * 8, 8)) for key, count in parts if count]
+        inside = [(key, end) for key, end in reached if end > 0]
+        if not inside:
+            return (" ", "")
+        lower, end = inside[0]
+        if end < min(top, 8) and top >= 8 and len(inside) > 1:  # noqa: PLR2004
+            return (_EIGHTHS[end], f"{lower} on.{inside[1][0]}")
+        return (_EIGHTHS[min(top, 8)], lower if end * 2 >= min(top, 8) else inside[-1][0])
+
+    def _eighths(self, count: int, rows: int) -> int:
+        return max(round(count / self._highest * rows * 8), 1)
+
+    def _axis(self, width: int) -> list[Piece]:
+        shown = self._shown()
+        if not shown:
+            return [(self._title[:width], "dim")]
+        labels = self._labels(shown)
+        if not self.app.no_color:
+            return [(labels, "dim")]
+        # Without colour, glyphs between the times tell what the bars cannot.
+        marks = "".join(_mark(bucket.counts) * self._cells_a_bucket for bucket in shown)
+        return [("".join(mark if label == "·" else label for mark, label in zip(marks, labels, strict=True)), "")]
+
+    def _labels(self, shown: Sequence[Bucket]) -> str:
+        """A time every few columns, begun where its bucket is."""
+        wide = self._cells_a_bucket
+        line = ["·"] * len(shown) * wide
+        every = -(-_LABEL_EVERY // wide)
+        for index in range(0, len(shown), every):
+            text = f"{self._time_text(shown[index].start)} "
+            if index * wide + len(text) <= len(line):
+                line[index * wide : index * wide + len(text)] = text
+        return "".join(line)
+
+    def _time_text(self, moment: datetime) -> str:
+        local = moment.astimezone(self._zone())
+        seconds = self._interval.total_seconds()
+        if seconds >= 21_600:  # noqa: PLR2004
+            return f"{local:%d %b}"
+        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"  # noqa: PLR2004
+
+
+def _sums(counts: Mapping[EventLogLevel, int]) -> tuple[int, int, int]:
+    """All events, errors and worse, warnings."""
+    trouble = sum(count for level, count in counts.items() if level >= EventLogLevel.ERROR)
+    return sum(counts.values()), trouble, counts.get(EventLogLevel.WARNING, 0)
+
+
+def _mark(counts: Mapping[EventLogLevel, int]) -> str:
+    _, trouble, warnings = _sums(counts)
+    if trouble:
+        return LEVEL_FACES[EventLogLevel.ERROR].glyph
+    return LEVEL_FACES[EventLogLevel.WARNING].glyph if warnings else "·"

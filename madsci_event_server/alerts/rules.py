@@ -1,0 +1,134 @@
+"""Rules: which events deserve an alert, and which events say the same thing. Pure."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from madsci_event_server.alerts.config import DEFAULT_RULE, FORCED_RULE, AlertRule
+from madsci_event_server.event import Event, EventLogLevel
+from madsci_event_server.query import EventQuery, NameDirectory
+
+_PATTERN_CHARACTERS: Final = 300
+_MASKED: Final = re.compile(
+    r"""
+    (?P<id>   \b[0-7][0-9A-HJKMNP-TV-Z]{25}\b                                   # a ULID
+          |   \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b   # a UUID
+          |   \b0x[0-9a-f]+\b
+          |   \b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{12,}\b )                   # any long hexadecimal
+  | (?P<place> \b[a-z]\d{1,3}\b )                                           # a well: A1, H12
+  | (?P<number> (?: (?<!\w)[-+] )? \d+ (?:[.,:]\d+)* (?:e[-+]?\d+)? )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_OTHER_PATTERN: Final = "(other messages)"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What an alert is about: events of one topic share one alert."""
+
+    rule: str
+    kind: str
+    source: str
+    pattern: str
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of all four."""
+        parts = "\0".join(part.replace("\0", "␀") for part in (self.rule, self.kind, self.source, self.pattern))
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def at_large(self) -> "Topic":
+        """The topic that takes in the messages of this kind and source once there are too many to tell apart."""
+        return Topic(self.rule, self.kind, self.source, _OTHER_PATTERN)
+
+
+class RuleBook:
+    """The default rule, the further ones, and the flag that forces an alert."""
+
+    def __init__(self, alert_level: EventLogLevel, rules: Sequence[AlertRule], recipients: Sequence[str]) -> None:
+        default = AlertRule(name=DEFAULT_RULE, query=EventQuery(level=int(alert_level)))
+        self._rules = {rule.name: _unless_archived(rule) for rule in (*rules, default)}
+        self._recipients = tuple(recipients)
+
+    @property
+    def rules(self) -> list[AlertRule]:
+        """In the order they are tried; the default rule is the last."""
+        return list(self._rules.values())
+
+    def judge(self, event: Event, names: NameDirectory | None = None) -> list[str]:
+        """The names of the rules that give this event an alert; usually none.
+
+        A rule that matches and has its own recipients takes the event from the default rule. A flagged event that no
+        rule matches has an alert all the same.
+        """
+        further = [rule.name for rule in self.rules[:-1] if self._matches(rule, event, names)]
+        if further:
+            return further
+        if self._matches(self.rules[-1], event, names):
+            return [DEFAULT_RULE]
+        return [FORCED_RULE] if event.alert else []
+
+    def recipients(self, rule: str) -> tuple[str, ...]:
+        """Who is told of this rule's alerts; of one that is no longer there, those of the default rule."""
+        known = self._rules.get(rule)
+        return known.recipients if known is not None and known.recipients else self._recipients
+
+    def guidance(self, rule: str) -> str | None:
+        """What to do about this rule's alerts, if the rule says."""
+        known = self._rules.get(rule)
+        return None if known is None else known.guidance
+
+    @cached_property
+    def everybody(self) -> tuple[str, ...]:
+        """All who can be told of anything."""
+        return tuple(dict.fromkeys([*self._recipients, *(a for rule in self.rules for a in rule.recipients)]))
+
+    def can_skip(self, body: bytes) -> bool:
+        """Whether an event with these bytes surely matches no rule: decided without parsing it."""
+        return self._may_matter is not None and self._may_matter.search(body) is None
+
+    @cached_property
+    def _may_matter(self) -> re.Pattern[bytes] | None:
+        """Finds level and flag as `Event.encode` writes them, wherever they are; None where levels decide nothing."""
+        levels = {level for rule in self.rules for level in rule.query.levels}
+        if len(levels) == len(EventLogLevel):
+            return None
+        numbers = b"|".join(str(int(level)).encode() for level in sorted(levels)) or b"none"
+        return re.compile(rb'"log_level":(?:' + numbers + rb'),|"alert":true')
+
+    def _matches(self, rule: AlertRule, event: Event, names: NameDirectory | None) -> bool:
+        query = rule.query.resolved(names) if names is not None else rule.query
+        return query.matches(event)
+
+
+def topic(rule: str, event: Event) -> Topic:
+    """What this event says: rule, kind, source, and the message with numbers and ids masked."""
+    return Topic(rule, event.kind, source_of(event), mask(event.message))
+
+
+def source_of(event: Event) -> str:
+    """Human name of what the event is about, else the id of its node, manager or whatever it carries, else empty."""
+    if event.name is not None:
+        return event.name
+    for field in ("node_id", "workcell_id", "manager_id", "workflow_id", "experiment_id", "user_id", "lab_id"):
+        if (value := event.ids.get(field)) is not None:
+            return value
+    return event.source_value("host") or ""
+
+
+def mask(message: str) -> str:
+    """The message without what differs from one occurrence to the next: `tip 7 of 96` is `tip # of #`."""
+    masked = _MASKED.sub(lambda found: "<id>" if found["id"] else "#", message[: 4 * _PATTERN_CHARACTERS])
+    return " ".join(masked.split())[:_PATTERN_CHARACTERS]
+
+
+def _unless_archived(rule: AlertRule) -> AlertRule:
+    """The rule for events as they come: whether one was archived before it was read is no reason for silence."""
+    if rule.query.only_archived:
+        return rule
+    return rule.model_copy(update={"query": rule.query.model_copy(update={"include_archived": True})})

@@ -1,0 +1,102 @@
+"""`GET /events/stream`: events as they come, as Server-Sent Events. What it promises is in `live`."""
+
+import asyncio
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from madsci_event_server import sse
+from madsci_event_server.api.bodies import read_json
+from madsci_event_server.api.context import Context, context_of
+from madsci_event_server.api.parameters import one, only, query_of, whole_number
+from madsci_event_server.errors import InvalidQuery
+from madsci_event_server.live import Reader
+from madsci_event_server.query import MAX_LIMIT, EventQuery
+
+GOODBYE_SECONDS: Final = 1.0
+"""How long a reader has to take the `bye` when the server stops."""
+STALLED_SECONDS: Final = 600.0
+"""How long a reader may take nothing at all before its connection is closed; it comes back where it was."""
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would wait until it has a buffer full
+]
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Server-Sent Events, for ever."}
+}
+
+router = APIRouter()
+
+
+@router.get("/events/stream", responses=_RESPONSES)
+async def stream_events(request: Request) -> Response:
+    """Matching events as they come. `last` begins so many back; `Last-Event-ID` or `after` goes on from a cursor."""
+    query = query_of(request, others=("last",), refused=("order", "limit"))
+    return await _followed(request, query)
+
+
+@router.post("/events/stream", responses=_RESPONSES)
+async def stream_search(request: Request) -> Response:
+    """The same for an EventQuery as JSON, as `POST /events/search` takes it: with a selector, too."""
+    only(request, "last")
+    query = EventQuery.parse(await read_json(request), context_of(request).zone)
+    for field in ("order", "limit"):
+        if field in query.model_fields_set:
+            raise InvalidQuery(field, "has no meaning on a stream; leave it out")
+    return await _followed(request, query)
+
+
+async def _followed(request: Request, query: EventQuery) -> Response:
+    context = context_of(request)
+    last = whole_number(request, "last", 0, most=MAX_LIMIT, else_use="find older events with GET /events")
+    if query.after is not None and one(request, "last") is not None:
+        raise InvalidQuery("last", "and after both say where to begin; give one of them")
+    # A browser that connects again repeats its address, and says in the header how far it has come since.
+    after = request.headers.get("last-event-id") or query.after
+    reader = await context.live.follow(query, after=after, last=0 if after else last)
+    return EventStream(context, reader)
+
+
+class EventStream(Response):
+    """The endless answer: ends with the reader, with the client, or with the server."""
+
+    def __init__(self, context: Context, reader: Reader) -> None:
+        super().__init__()
+        self._stopping = context.stopping
+        self._reader = reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Writes until there is nobody to write to."""
+        writing = asyncio.create_task(self._write(send))
+        waiting = [writing, asyncio.create_task(_left(receive)), asyncio.create_task(self._stopping.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                await asyncio.wait([writing], timeout=GOODBYE_SECONDS)
+            if writing.done():
+                writing.result()  # raises what went wrong
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        messages = self._reader.messages()
+        try:
+            async for part in messages:
+                async with asyncio.timeout(STALLED_SECONDS):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        except TimeoutError:
+            return
+        finally:
+            await messages.aclose()
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,286 @@
+"""LiveStream: every matching event as it is committed, once per place in received order, or an explicit gap.
+
+A commit only wakes readers, who then take what has a place after theirs: from memory while they keep up, else from the
+store. So nothing waits for a reader, a reader holds one chunk at most, and one that falls behind loses nothing. Whoever
+knows of commits made elsewhere, by another server on the same store, calls `Commits.reach`: that, too, only wakes.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, Self
+
+from madsci_event_server import sse
+from madsci_event_server.errors import CursorExpired, Overloaded, QueryTimedOut, StoreError
+from madsci_event_server.event import format_time
+from madsci_event_server.ingest import Commits
+from madsci_event_server.json_text import encode_json
+from madsci_event_server.query import Cursor, EventQuery
+from madsci_event_server.recent import JUDGED_AT_ONCE, Channel, RecentEvents, stream_message
+from madsci_event_server.storage.base import EventStore, StoredEvent
+
+HEARTBEAT_SECONDS: Final = 10.0
+MAX_READERS: Final = 2000
+RETRY_MS: Final = 1000
+"""How long a reader should wait before it comes back."""
+STORE_RETRY_MS: Final = 5000
+_FIRST_PAGE: Final = 200
+_MAX_PAGE: Final = 2000
+_PAGE_BYTES: Final = 512 * 1024
+_WIDER: Final = 8
+"""How many times as far back to look for the last n when too few were found."""
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class LiveStream:
+    """The stream of one store. `async with`, inside that of the ingest whose commits it follows."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        committed: Commits,
+        *,
+        clock: Callable[[], datetime],
+        version: str,
+        stopping: asyncio.Event,
+        sleep: Sleep = asyncio.sleep,
+        max_readers: int = MAX_READERS,
+    ) -> None:
+        """`stopping` ends every reader with a `bye`; `sleep` is what heartbeats are timed by."""
+        self.store, self.committed = store, committed
+        self.clock, self.version = clock, version
+        self.beats = 0
+        """How many heartbeats were due since the start."""
+        self.stopping = stopping
+        self._sleep = sleep
+        self._max_readers = max_readers
+        self._readers = 0
+        self._woken = asyncio.Event()
+        self._channels: dict[str, Channel] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    async def __aenter__(self) -> Self:
+        self._recent = RecentEvents(self.store.store_id, self.committed.seq)
+        self._unsubscribe = self.committed.subscribe(self._recent.add)
+        self._tasks = [asyncio.create_task(work()) for work in (self._pass_on_commits, self._beat, self._pass_on_stop)]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def readers(self) -> int:
+        """How many are being served."""
+        return self._readers
+
+    def forget(self) -> None:
+        """Drops what is in memory, once stored events were archived or purged: who is behind reads them as they are."""
+        self._recent.forget()
+
+    async def follow(self, query: EventQuery, *, after: str | None = None, last: int = 0) -> "Reader":
+        """A reader of what matches: from now on, from after a cursor, or from so far back that `last` are included.
+
+        Raises CursorExpired for a cursor of another store or one this store has not reached, InvalidQuery, Overloaded
+        and StoreError. The reader costs nothing until its messages are asked for.
+        """
+        if self._readers >= self._max_readers:
+            raise Overloaded(f"{self._readers} readers follow already; try again in a moment", retry_after_seconds=5)
+        store = self.store
+        head = Cursor.decode(await store.head(), store_id=store.store_id, order="received").position
+        if after is not None:
+            place = Cursor.decode(after, store_id=store.store_id, order="received").position
+            if place > head:
+                raise CursorExpired(
+                    "after: this store has not come so far; was it restored from a copy? Start again without the cursor"
+                )
+            return Reader(self, query, place)
+        if not last:
+            return Reader(self, query, head)
+        return Reader(self, query, await self._before_last(query, head, last), new_until=head)
+
+    async def _before_last(self, query: EventQuery, head: int, number: int) -> int:
+        """The place after which `number` events match now, or 0 where there are fewer."""
+        query = query.resolved(self.store.names_directory)
+        end, back = head, number
+        found: deque[int] = deque()
+        while end > 0 and len(found) < number:
+            start = max(0, head - back)
+            earlier = [stored.seq async for stored in self._between(query, start, end)]
+            found.extendleft(reversed(earlier[len(found) - number :]))
+            end, back = start, back * _WIDER
+        return found[0] - 1 if len(found) == number else 0
+
+    async def _between(self, query: EventQuery, start: int, end: int) -> AsyncIterator[StoredEvent]:
+        while start < end:
+            page = await self.store.find(self.received_after(query, start, min(_MAX_PAGE, end - start)))
+            for stored in page.events:
+                if stored.seq > end:
+                    return
+                yield stored
+            if page.next is None:
+                return
+            start = page.events[-1].seq
+
+    # --- For its readers ---
+
+    def cursor(self, seq: int) -> str:
+        """A place, as readers are told it."""
+        return Cursor(self.store.store_id, "r", seq).encode()
+
+    def received_after(self, query: EventQuery, seq: int, limit: int) -> EventQuery:
+        """What the query finds after a place, in received order."""
+        return query.model_copy(update={"order": "received", "after": self.cursor(seq), "limit": limit})
+
+    @contextlib.contextmanager
+    def channel(self, query: EventQuery, seq: int) -> Iterator[Channel]:
+        """The channel of all readers who ask this, for one more of them who is at `seq`."""
+        key = repr(query.filters)
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = Channel(query, self._recent, self.store.names_directory, seq)
+        channel.readers += 1
+        self._readers += 1
+        try:
+            yield channel
+        finally:
+            self._readers -= 1
+            channel.readers -= 1
+            if not channel.readers:
+                del self._channels[key]
+
+    async def news(self, seq: int, beats: int) -> None:
+        """Returns once there is a place after `seq`, a heartbeat is due, or the server stops."""
+        while self.committed.seq <= seq and self.beats == beats and not self.stopping.is_set():
+            await self._woken.wait()
+
+    # --- In the background ---
+
+    async def _pass_on_commits(self) -> None:
+        seq = self.committed.seq
+        while True:
+            seq = await self.committed.wait_past(seq)
+            self._wake()
+
+    async def _beat(self) -> None:
+        while True:
+            await self._sleep(HEARTBEAT_SECONDS)
+            self.beats += 1
+            self._wake()
+
+    async def _pass_on_stop(self) -> None:
+        await self.stopping.wait()
+        self._wake()
+
+    def _wake(self) -> None:
+        woken, self._woken = self._woken, asyncio.Event()
+        woken.set()
+
+
+class Reader:
+    """One reader of the stream, and the place up to which it was told everything that matches."""
+
+    def __init__(self, live: LiveStream, query: EventQuery, seq: int, *, new_until: int = 0) -> None:
+        """From `seq` on. It has been told of nothing up to `new_until`: no event there is news of an older one."""
+        self._live = live
+        self._query = query
+        self._seq = self._began = seq
+        self._new_until = new_until
+        self._page_size = _FIRST_PAGE
+        self._purged_told = 0
+        self._judging = False
+
+    async def messages(self) -> AsyncGenerator[bytes]:
+        """One or more whole messages at a time, for ever: until the server stops or cannot read its store."""
+        live = self._live
+        beats = live.beats
+        with live.channel(self._query, self._seq) as channel:
+            yield sse.retry(RETRY_MS) + self._message("hello", version=live.version)
+            while not live.stopping.is_set():
+                try:
+                    found = await self._next(channel)
+                except (StoreError, QueryTimedOut) as error:
+                    yield self._bye(str(error), STORE_RETRY_MS)
+                    return
+                if found:
+                    yield found
+                if live.beats != beats:
+                    beats = live.beats
+                    yield self._message("heartbeat")
+                await live.news(self._seq, beats)
+            yield self._bye("the server is stopping", RETRY_MS)
+
+    async def _next(self, channel: Channel) -> bytes:
+        """The next messages; empty when there are none just now."""
+        if self._seq >= self._new_until and channel.holds(self._seq):
+            found, self._seq = channel.after(self._seq)
+            await asyncio.sleep(0)  # one call does little, but a reader far behind calls often
+            return found
+        if self._live.committed.seq > self._seq:
+            return await self._from_store()
+        return b""
+
+    async def _from_store(self) -> bytes:
+        live = self._live
+        known = live.committed.seq  # what is committed so far the store has, too
+        events, end = await self._page(self._query.resolved(live.store.names_directory))
+        parts = [stream_message(live.store.store_id, stored, again=self._was_passed(stored)) for stored in events]
+        purged = await live.store.purged_through()
+        if purged > max(self._seq, self._purged_told):
+            parts.insert(0, self._gap(purged))
+            self._purged_told = purged
+        self._seq = known if end is None else end
+        return b"".join(parts)
+
+    async def _page(self, query: EventQuery) -> tuple[Sequence[StoredEvent], int | None]:
+        """The next matching events, and the place up to which they are all; None: as far as the store goes."""
+        live = self._live
+        if not self._judging:
+            try:
+                page = await live.store.find(live.received_after(query, self._seq, self._page_size))
+            except QueryTimedOut:
+                # Few match among very many. Judged here, some at a time, they are got through in the end.
+                self._judging = True
+            else:
+                self._page_size = _next_size(page.events)
+                return page.events, None if page.next is None else page.events[-1].seq
+        page = await live.store.find(live.received_after(query.without_content(), self._seq, JUDGED_AT_ONCE))
+        matching = [stored for stored in page.events if query.matches(stored.event)]
+        self._judging = page.next is not None
+        return matching, None if page.next is None else page.events[-1].seq
+
+    def _was_passed(self, stored: StoredEvent) -> bool:
+        """Whether this is a raised event that the reader may have been told of in its earlier place."""
+        if stored.seq <= self._new_until and stored.first_seq <= self._began:
+            return False
+        return stored.first_seq <= self._seq
+
+    def _gap(self, purged: int) -> bytes:
+        live = self._live
+        document = {
+            "after": live.cursor(self._seq),
+            "before": live.cursor(purged + 1),
+            "missing": None,
+            "reason": "events received in this range were purged",
+        }
+        return sse.message(encode_json(document), cursor=live.cursor(self._seq), name="gap")
+
+    def _message(self, name: str, **more: object) -> bytes:
+        cursor = self._live.cursor(self._seq)
+        document = {"cursor": cursor, "server_time": format_time(self._live.clock()), **more}
+        return sse.message(encode_json(document), cursor=cursor, name=name)
+
+    def _bye(self, reason: str, retry_ms: int) -> bytes:
+        data = encode_json({"reason": reason, "retry_ms": retry_ms})
+        return sse.retry(retry_ms) + sse.message(data, cursor=self._live.cursor(self._seq), name="bye")
+
+
+def _next_size(events: Sequence[StoredEvent]) -> int:
+    average = sum(len(stored.body) for stored in events) // max(len(events), 1) + 1
+    return max(1, min(_MAX_PAGE, _PAGE_BYTES // average))

@@ -1,0 +1,419 @@
+"""MongoStore: an EventStore in a MongoDB database, for a lab that has outgrown one file.
+
+On a replica set several servers may share it. A standalone `mongod` has no transactions, so there a lease lets one
+server in. Its collections are its own and begin with `event_log`; what one document holds is in `mongo_documents`.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from pymongo import IndexModel
+from pymongo.errors import DuplicateKeyError
+
+from madsci_event_server.errors import NotFound, StoreUnusable
+from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
+from madsci_event_server.query import Cursor, EventQuery, NameDirectory
+from madsci_event_server.storage import mongo_finding, mongo_writing
+from madsci_event_server.storage.base import (
+    DEFAULT_QUERY_SECONDS,
+    MAX_NAMES,
+    Appended,
+    Bucket,
+    Facets,
+    Outcome,
+    Page,
+    SeenName,
+    StoredEvent,
+    StoreStatus,
+)
+from madsci_event_server.storage.mongo_counting import Counting, check_fields
+from madsci_event_server.storage.mongo_database import Database, Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_documents import (
+    ARCHIVED,
+    COUNTER,
+    EVENTS,
+    META,
+    NAMES,
+    READ,
+    VALUES,
+    NewEvent,
+    changes_of_archiving,
+    storable,
+    stored_of,
+    term_text,
+)
+from madsci_event_server.storage.mongo_lease import Lease
+from madsci_event_server.storage.mongo_query import Plan, needs_vocabulary, plan_of
+
+FORMAT: Final = 1
+"""What the documents look like; a server refuses a database of a later one."""
+INDEXES: Final = (
+    IndexModel([("terms", 1), ("state", 1), ("time_us", -1), ("first_seq", -1)], name="terms_state_time"),
+    IndexModel([("words", 1), ("time_us", -1), ("first_seq", -1)], name="words_time"),
+    IndexModel([("state", 1), ("time_us", -1), ("first_seq", -1)], name="state_time"),
+    IndexModel([("seq", 1)], name="received", unique=True),
+    IndexModel(
+        [("archived_us", -1), ("first_seq", -1)],
+        name="archived",
+        partialFilterExpression={"archived_us": {"$exists": True}},
+    ),
+)
+"""One term or word with a minimum level, newest first, is at most six ranges of an index, merged."""
+
+_PREPARED_AT_ONCE: Final = 50
+_IDS_AT_ONCE: Final = 1000
+_NAMES_EVERY_SECONDS: Final = 5.0
+"""How soon this server knows a node's name that another one has seen."""
+_MADSCI_COLLECTION: Final = "events"
+
+
+class MongoStore:
+    """An EventStore in the database of a `mongodb://` address, made where there is none."""
+
+    def __init__(self, url: str, *, query_seconds: float = DEFAULT_QUERY_SECONDS) -> None:
+        self._database = Database(url)
+        self._query_seconds = query_seconds
+        self._names = _Names()
+        self._known_values: set[str] = set()
+        self._store_id = ""
+        self._writing = asyncio.Lock()
+        self._lease: Lease | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._database.open()
+        try:
+            await self._set_up()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        async with self._writing:
+            await self._close()
+
+    @property
+    def store_id(self) -> str:
+        """Which store this is."""
+        return self._store_id
+
+    @property
+    def names_directory(self) -> NameDirectory:
+        """Names to ids, of nodes only; those that other servers saw a few seconds later."""
+        return self._names
+
+    # --- Events in ---
+
+    async def append(self, events: Sequence[Event]) -> list[Appended]:
+        """Stores all or none, durably, in this order; on a standalone a crash of MongoDB may leave the first ones."""
+        if not events:
+            return []
+        new = await _prepared(events)
+        async with self._writing:
+            await self._know_values(new)
+            alone = self._lease
+            appended = await (self._append(new) if alone is None else self._append_alone(alone, new))
+        for one, event in zip(appended, new, strict=True):
+            if one.outcome is Outcome.STORED:
+                self._names.add(event.named)
+        return appended
+
+    async def _append(self, new: Sequence[NewEvent]) -> list[Appended]:
+        perhaps_stored = False
+
+        async def all_new(session: Session, perhaps_committed: bool) -> list[Appended]:
+            nonlocal perhaps_stored
+            perhaps_stored |= perhaps_committed
+            return await mongo_writing.append_new(self._database, session, new)
+
+        async def any_of_them(session: Session, perhaps_committed: bool) -> list[Appended]:
+            return await mongo_writing.append_any(
+                self._database, session, new, perhaps_stored=perhaps_stored or perhaps_committed
+            )
+
+        try:
+            return await self._database.transaction(all_new)
+        except mongo_writing.SomeAreKnown:
+            return await self._database.transaction(any_of_them)
+
+    async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
+        with self._database.lookup():
+            known = await mongo_writing.stored_events(self._database, None, [event.event_id for event in new])
+            last = await lease.reserve(len(new))
+            outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
+            lease.last_seq = last + len(new)  # whatever fails: no place is given twice
+            appended = await mongo_writing.append_alone(self._database, new, outcomes)
+            lease.last_seq = outcomes.seq
+        return appended
+
+    async def _know_values(self, new: Sequence[NewEvent]) -> None:
+        """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
+        values = {
+            text
+            for one in new
+            for text in (term_text("kind", one.event.kind), term_text("event_type", one.event.event_type))
+        } - self._known_values
+        if values:
+            with self._database.lookup():
+                for value in sorted(values):
+                    await self._database.collection(VALUES).update_one({"_id": value}, {"$set": {}}, upsert=True)
+            self._known_values |= values
+
+    # --- Events out ---
+
+    async def get(self, event_id: str) -> StoredEvent:
+        """The event of this id. Raises NotFound."""
+        found = None
+        if event_id.isprintable():  # no stored id is not, and BSON takes no lone surrogate
+            with self._database.lookup():
+                found = await self._database.committed(EVENTS).find_one({"_id": event_id}, READ)
+        if found is None:
+            _ = self._database.client
+            raise NotFound(f"Event with ID {event_id} not found")
+        return stored_of(found)
+
+    async def ids_like(self, text: str, limit: int) -> list[str]:
+        """Up to `limit` ids that begin or end with `text`, any letter case. Looks at every id."""
+        part = text.casefold()
+        # MongoDB folds the case of single letters only, so of ids beyond ASCII Python decides; it decides of all again.
+        likely: list[Document] = [{"_id": {"$regex": r"[^\x00-\x7f]"}}]
+        if part.isascii():
+            escaped = "".join(character if character.isalnum() else f"\\{character}" for character in part)
+            likely += [{"_id": {"$regex": f"^{escaped}|{escaped}$", "$options": "i"}}]
+        found: list[str] = []
+        limited = TimeLimit(self._query_seconds)
+        async with self._database.snapshot(limited) as session:
+            cursor = self._database.collection(EVENTS).find({"$or": likely}, {"_id": 1}, session=session)
+            async with cursor.sort("_id") as ids:
+                async for document in ids:
+                    folded = document["_id"].casefold()
+                    if folded.startswith(part) or folded.endswith(part):
+                        found.append(document["_id"])
+                        if len(found) >= limit:
+                            break
+        return found
+
+    async def find(self, query: EventQuery) -> Page:
+        """The page of matching events after the query's cursor."""
+        limit = TimeLimit(self._query_seconds)
+        async with self._database.snapshot(limit) as session:
+            plan = await self._plan(query, session)
+            events = self._database.collection(EVENTS)
+            return await mongo_finding.find(events, session, limit, query, plan, self._store_id)
+
+    async def facets(self, query: EventQuery, fields: Collection[str], limit: int) -> Facets:
+        """Counts by value."""
+        check_fields(tuple(fields))
+        time_limit = TimeLimit(self._query_seconds)
+        async with self._database.snapshot(time_limit) as session:
+            return await (await self._counting(query, session, time_limit)).facets(tuple(fields), limit)
+
+    async def histogram(self, query: EventQuery, interval_seconds: int) -> list[Bucket]:
+        """Counts over time, by level."""
+        limit = TimeLimit(self._query_seconds)
+        async with self._database.snapshot(limit) as session:
+            return await (await self._counting(query, session, limit)).histogram(interval_seconds)
+
+    async def names(self) -> list[SeenName]:
+        """The names seen beside ids, latest first."""
+        with self._database.lookup():
+            cursor = self._database.committed(NAMES).find(sort=[("last_seen_us", -1), ("_id", 1)], limit=MAX_NAMES)
+            return [
+                SeenName(**document["_id"], last_seen=us_to_time(document["last_seen_us"])) async for document in cursor
+            ]
+
+    async def head(self) -> str:
+        """The received-order cursor after the last event."""
+        with self._database.lookup():
+            return Cursor(self._store_id, "r", await self._last_seq()).encode()
+
+    # --- Retention ---
+
+    async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None, at: datetime) -> int:
+        """Marks events as archived, some at a time, so that appends go on meanwhile."""
+        bound: Document = {"state": {"$lt": ARCHIVED}}
+        if before is not None:
+            bound["time_us"] = {"$lt": time_to_us(before)}
+        change = {"$inc": {"state": ARCHIVED}, "$set": changes_of_archiving(time_to_us(at))}
+        total = 0
+        if ids is not None:
+            wanted = storable(ids)
+            for start in range(0, len(wanted), _IDS_AT_ONCE):
+                total += await self._change(bound | {"_id": {"$in": wanted[start : start + _IDS_AT_ONCE]}}, change)
+            return total
+        while some := await self._some_ids(bound, "state_time"):
+            total += await self._change(bound | {"_id": {"$in": some}}, change)
+        return total
+
+    async def purge(self, archived_before: datetime, *, dry_run: bool = False) -> int:
+        """Deletes the events archived before this, some at a time."""
+        bound = {"archived_us": {"$gte": -(2**63), "$lt": time_to_us(archived_before)}}
+        if dry_run:
+            with self._database.lookup():
+                return await self._database.committed(EVENTS).count_documents(bound, hint="archived")
+        total = 0
+        while some := await self._some_ids(bound, "archived"):
+            with self._database.lookup():
+                deleted = await self._database.collection(EVENTS).delete_many(bound | {"_id": {"$in": some}})
+            total += deleted.deleted_count
+        return total
+
+    async def _some_ids(self, bound: Document, index: str) -> list[str]:
+        with self._database.lookup():
+            cursor = self._database.committed(EVENTS).find(bound, {"_id": 1}, limit=_IDS_AT_ONCE, hint=index)
+            return [document["_id"] async for document in cursor]
+
+    async def _change(self, which: Document, change: Document) -> int:
+        with self._database.lookup():
+            return (await self._database.collection(EVENTS).update_many(which, change)).modified_count
+
+    # --- Condition ---
+
+    async def status(self) -> StoreStatus:
+        """Counts and condition; writes a little to see whether it can."""
+        with self._database.lookup(5.0):
+            await self._database.collection(META).update_one({"_id": "checks"}, {"$inc": {"checks": 1}}, upsert=True)
+            events = self._database.committed(EVENTS)
+            archived = await events.count_documents({"archived_us": {"$gte": -(2**63)}}, hint="archived")
+            total = await self._database.collection(EVENTS).estimated_document_count()
+            sizes = await self._database.mongo.command("dbStats")
+            details = {"mongodb_version": self._database.server_version, **await self._deployment()}
+            return StoreStatus(
+                "mongodb",
+                self._database.location,
+                total,
+                archived,
+                await self._last_seq(),
+                int(sizes["storageSize"] + sizes["indexSize"]),
+                details,
+            )
+
+    async def _deployment(self) -> dict[str, Any]:
+        hello = await self._database.client.admin.command("hello")
+        if "setName" not in hello:
+            return {"deployment": "standalone" if self._lease else "sharded"}
+        return {
+            "deployment": "replica set",
+            "replica_set": hello["setName"],
+            "primary": hello.get("primary"),
+            "members": hello.get("hosts", []),
+        }
+
+    async def _last_seq(self) -> int:
+        _ = self._database.client  # says so when it is closed
+        if self._lease is not None:
+            return self._lease.last_seq
+        counter = await self._database.committed(META).find_one({"_id": COUNTER})
+        if counter is None:
+            raise StoreUnusable(f"{self._database.location} was emptied while it was in use; restart the server")
+        return int(counter["last_seq"])
+
+    # --- Queries ---
+
+    async def _plan(self, query: EventQuery, session: Session | None) -> Plan:
+        vocabulary: dict[str, list[str]] = {"kind": [], "event_type": []}
+        if needs_vocabulary(query):
+            async for document in self._database.collection(VALUES).find(session=session):
+                field, _, value = document["_id"].partition("=")
+                vocabulary[field].append(value)
+        return plan_of(query, vocabulary)
+
+    async def _counting(self, query: EventQuery, session: Session | None, limit: TimeLimit) -> Counting:
+        plan = await self._plan(query, session)
+        return Counting(self._database.collection(EVENTS), session, limit, query, plan)
+
+    # --- Opening and closing ---
+
+    async def _set_up(self) -> None:
+        with self._database.translated():
+            await self._refuse_madsci()
+            await self._make()
+            if not self._database.is_replica_set:
+                self._lease = Lease(self._database)
+                await self._lease.take()
+            await self._read_names()
+        self._refreshing = asyncio.create_task(self._refresh())
+
+    async def _refuse_madsci(self) -> None:
+        """A database that MADSci writes to is not ours to write to."""
+        names = await self._database.mongo.list_collection_names()
+        if META in names or _MADSCI_COLLECTION not in names:
+            return
+        if await self._database.mongo[_MADSCI_COLLECTION].find_one({"event_timestamp": {"$exists": True}}):
+            address = f"mongodb://{self._database.location}"
+            raise StoreUnusable(
+                f"{address} holds events that MADSci's Event Manager wrote, and is left as it is; copy them with "
+                f"`madsci-events store copy {address} TO` and serve TO, for example mongodb://HOST/event_log"
+            )
+
+    async def _make(self) -> None:
+        meta = self._database.collection(META)
+        new_id = secrets.token_hex(8)
+        for document in (
+            {"_id": "store", "store_id": new_id, "format": FORMAT, "made_at": datetime.now(UTC)},
+            {"_id": COUNTER, "last_seq": 0},
+        ):
+            try:
+                await meta.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
+            except DuplicateKeyError:
+                continue  # another server made it at the same moment
+        store = await meta.find_one({"_id": "store"})
+        if store is None or store["format"] > FORMAT:
+            raise StoreUnusable(
+                f"{self._database.location} was written by a newer version of this server; update this one"
+            )
+        self._store_id = store["store_id"]
+        await self._database.collection(EVENTS).create_indexes(list(INDEXES))
+        await self._database.collection(NAMES).create_index([("last_seen_us", -1)], name="lately")
+        await self._database.collection(VALUES).create_index([("_id", 1)])
+
+    async def _read_names(self) -> None:
+        cursor = self._database.committed(NAMES).find({"_id.field": "node_id"}, {"_id": 1})
+        self._names.add([NamedId(**document["_id"]) async for document in cursor])
+
+    async def _refresh(self) -> None:
+        """Learns the names that other servers see."""
+        while True:
+            await asyncio.sleep(_NAMES_EVERY_SECONDS)
+            try:
+                with self._database.lookup():
+                    await self._read_names()
+            except Exception:  # noqa: BLE001, S112  # away for now: requests say so, and this tries again
+                continue
+
+    async def _close(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        if self._lease is not None:
+            await self._lease.release()
+        await self._database.close()
+
+
+class _Names:
+    """The node ids of each name, in memory."""
+
+    def __init__(self) -> None:
+        self._node_ids: dict[str, set[str]] = {}
+
+    def add(self, named_ids: Sequence[NamedId]) -> None:
+        for named in named_ids:
+            if named.field == "node_id":
+                self._node_ids.setdefault(named.name, set()).add(named.id)
+
+    def ids_of(self, field: str, name: str) -> Collection[str]:
+        """The node ids seen with this name."""
+        return frozenset(self._node_ids.get(name, ())) if field == "node_id" else frozenset()
+
+
+async def _prepared(events: Sequence[Event]) -> list[NewEvent]:
+    """The documents of a batch, made without keeping the event loop for long."""
+    found: list[NewEvent] = []
+    for start in range(0, len(events), _PREPARED_AT_ONCE):
+        found += [NewEvent(event) for event in events[start : start + _PREPARED_AT_ONCE]]
+        await asyncio.sleep(0)
+    return found

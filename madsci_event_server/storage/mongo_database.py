@@ -1,0 +1,262 @@
+"""The connection to MongoDB: opening, sessions, transactions, time limits, and MongoDB's errors as ours.
+
+Everything goes to the primary. What is read is committed by a majority, so that no failover takes it back: otherwise a
+reader in received order could be past a place that is then given again.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import pymongo
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+
+from madsci_event_server.errors import InvalidSettings, QueryTimedOut, StoreError, StoreUnavailable, StoreUnusable
+
+Document = dict[str, Any]
+Session = AsyncClientSession
+_T = TypeVar("_T")
+
+DEFAULT_NAME: Final = "madsci_event_log"
+"""The database where an address names none: not MADSci's own, which is `madsci_events`."""
+RETRY_SECONDS: Final = 15.0
+"""How long a write is tried again while the replica set elects a primary, which takes about twelve by default."""
+LOOKUP_SECONDS: Final = 10.0
+"""For what takes no query: it is served by an index."""
+_SELECTION_MS: Final = 3000
+"""How long one operation waits for a primary before the database counts as away."""
+_FIRST_PAUSE_SECONDS: Final = 0.002
+_LONGEST_PAUSE_SECONDS: Final = 0.25
+
+DURABLE: Final = WriteConcern(w="majority", j=True)
+_NOT_ALLOWED: Final = {13, 18, 8000}
+"""Unauthorized, AuthenticationFailed, and what Atlas says."""
+
+
+class TimeLimit:
+    """How long one query may take."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def check(self) -> float:
+        """The seconds that are left. Raises QueryTimedOut when none are."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self.error()
+        return left
+
+    def error(self) -> QueryTimedOut:
+        """What to raise when the time is over."""
+        return QueryTimedOut(
+            f"the query took longer than {self._seconds:g} s; narrow it by time, by an id or by a word to search for"
+        )
+
+
+class Database:
+    """One database of a deployment, on one event loop, from `open` to `close`."""
+
+    def __init__(self, url: str) -> None:
+        self.location, self.name = _read_address(url)
+        self.is_replica_set = True
+        """Whether there are transactions; known once it is open."""
+        self.server_version = ""
+        self._url = url
+        self._client: AsyncMongoClient[Document] | None = None
+
+    async def open(self) -> None:
+        """Connects. Raises StoreUnavailable when nobody answers, StoreUnusable when we are not let in."""
+        self._client = self._connect()
+        try:
+            with self.translated(), pymongo.timeout(LOOKUP_SECONDS):
+                hello = await self._client.admin.command("hello")
+                # Needs the right to read: `hello` does not.
+                await self._client[self.name].list_collection_names()
+                self.server_version = str((await self._client.server_info())["version"])
+        except BaseException:
+            await self.close()
+            raise
+        self.is_replica_set = "setName" in hello or hello.get("msg") == "isdbgrid"
+
+    async def close(self) -> None:
+        """Closes every connection; later calls raise StoreUnavailable."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    @property
+    def client(self) -> AsyncMongoClient[Document]:
+        """The driver's client. Raises StoreUnavailable when it is closed."""
+        if self._client is None:
+            raise StoreUnavailable("the store is closed")
+        return self._client
+
+    @property
+    def mongo(self) -> AsyncDatabase[Document]:
+        """The database, with writes that survive a failover."""
+        return self.client.get_database(self.name, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY)
+
+    def collection(self, name: str) -> AsyncCollection[Document]:
+        """A collection for reads inside sessions, and for writes."""
+        return self.mongo[name]
+
+    def committed(self, name: str) -> AsyncCollection[Document]:
+        """A collection for reads outside sessions: of what no failover takes back."""
+        if not self.is_replica_set:
+            return self.mongo[name]
+        return self.mongo.get_collection(name, read_concern=ReadConcern("majority"))
+
+    # --- Reading ---
+
+    @asynccontextmanager
+    async def snapshot(self, limit: TimeLimit) -> AsyncIterator[Session | None]:
+        """A session whose reads all see one moment, and end with the time limit; None on a standalone."""
+        with self.translated(limit), pymongo.timeout(limit.check()):
+            if not self.is_replica_set:
+                _ = self.client
+                yield None
+                return
+            async with self.client.start_session(snapshot=True) as session:
+                yield session
+
+    @contextmanager
+    def lookup(self, seconds: float = LOOKUP_SECONDS) -> Iterator[None]:
+        """For one short operation without a session."""
+        with self.translated(), pymongo.timeout(seconds):
+            yield
+
+    # --- Writing ---
+
+    async def transaction(self, work: Callable[[Session, bool], Awaitable[_T]]) -> _T:
+        """Runs `work` in a transaction and commits it, again and again while the deployment recovers.
+
+        The flag tells `work` that an earlier attempt may have been committed. Raises StoreUnavailable when the time
+        for that is over, and whatever else `work` raises.
+        """
+        end = time.monotonic() + RETRY_SECONDS
+        pause, perhaps_committed = _FIRST_PAUSE_SECONDS, False
+        while True:
+            attempt = _Attempt(work, perhaps_committed)
+            try:
+                with pymongo.timeout(max(end - time.monotonic(), _LONGEST_PAUSE_SECONDS)):
+                    async with self.client.start_session() as session:
+                        return await attempt.run(session, end)
+            except PyMongoError as error:
+                perhaps_committed |= attempt.is_committing
+                if not _may_pass(error) or time.monotonic() + pause >= end:
+                    raise self.translate(error) from error
+            # Two servers that keep meeting must not keep step.
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311  # no secret
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    # --- Errors ---
+
+    @contextmanager
+    def translated(self, limit: TimeLimit | None = None) -> Iterator[None]:
+        """Raises our exceptions for the driver's."""
+        try:
+            yield
+        except PyMongoError as error:
+            raise self.translate(error, limit) from error
+
+    def translate(self, error: PyMongoError, limit: TimeLimit | None = None) -> StoreError | QueryTimedOut:
+        """The exception of ours that says what the driver's says. Without the driver's page on its topology."""
+        where = f"MongoDB at {self.location}"
+        if isinstance(error, ExecutionTimeout) and limit is not None:
+            return limit.error()
+        if isinstance(error, ServerSelectionTimeoutError):
+            return StoreUnavailable(f"{where} is away: {_first_line(error)}")
+        if isinstance(error, ConnectionFailure | ExecutionTimeout):
+            return StoreUnavailable(f"{where} did not answer: {_first_line(error)}")
+        if isinstance(error, InvalidOperation) and self._client is None:
+            return StoreUnavailable("the store is closed")
+        if isinstance(error, OperationFailure) and error.code in _NOT_ALLOWED:
+            return StoreUnusable(f"{where} does not let this user in ({_first_line(error)}); check user and password")
+        return StoreUnavailable(f"{where} refused: {_first_line(error)}")
+
+    def _connect(self) -> AsyncMongoClient[Document]:
+        try:
+            return AsyncMongoClient(
+                self._url,
+                appname="madsci-events",
+                serverSelectionTimeoutMS=_SELECTION_MS,
+                connectTimeoutMS=_SELECTION_MS,
+                tz_aware=True,
+            )
+        except (PyMongoError, ValueError) as error:
+            raise InvalidSettings("db_url", f"{self.location} cannot be used: {_first_line(error)}") from None
+
+
+class _Attempt(Generic[_T]):
+    """One try at a transaction."""
+
+    def __init__(self, work: Callable[[Session, bool], Awaitable[_T]], perhaps_committed: bool) -> None:
+        self._work = work
+        self._perhaps_committed = perhaps_committed
+        self.is_committing = False
+        """Whether it has come so far that a failure leaves open what became of it."""
+
+    async def run(self, session: Session, end: float) -> _T:
+        async with await session.start_transaction(ReadConcern("majority"), DURABLE, ReadPreference.PRIMARY):
+            result = await self._work(session, self._perhaps_committed)
+            if session.in_transaction:  # else `work` found nothing to do and aborted it
+                await self._commit(session, end)
+            return result
+
+    async def _commit(self, session: Session, end: float) -> None:
+        self.is_committing = True
+        while True:
+            try:
+                return await session.commit_transaction()
+            except PyMongoError as error:
+                if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() >= end:
+                    raise
+                await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
+
+
+def _may_pass(error: PyMongoError) -> bool:
+    """Whether the same may work in a moment: an election, a connection that broke, another server's transaction."""
+    return (
+        error.has_error_label("TransientTransactionError")
+        or error.has_error_label("UnknownTransactionCommitResult")
+        or isinstance(error, ConnectionFailure)
+    )
+
+
+def _read_address(url: str) -> tuple[str, str]:
+    """The address as it may be shown, and the name of the database. Raises InvalidSettings."""
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2]
+    name = unquote(parts.path.removeprefix("/")) or DEFAULT_NAME
+    try:
+        if parts.scheme == "mongodb":  # the other scheme asks a name server
+            parse_uri(url)
+    except (PyMongoError, ValueError) as error:
+        raise InvalidSettings("db_url", f"mongodb://{hosts} cannot be used: {_first_line(error)}") from None
+    if not hosts:
+        raise InvalidSettings("db_url", "names no host; use mongodb://HOST:27017/NAME")
+    return f"{hosts}/{name}", name
+
+
+def _first_line(error: Exception) -> str:
+    """What a driver's error says of the matter."""
+    text = str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured timeouts")[0]
+    return (text.splitlines() or [type(error).__name__])[0]

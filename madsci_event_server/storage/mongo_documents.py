@@ -1,0 +1,136 @@
+"""Events as documents: what is stored of one, and what is read back.
+
+`body` is the event's JSON up to its archived fields, and the truth; `document` is its queryable form as BSON has it,
+`terms` and `words` what the indexes are of.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from madsci_event_server.event import NOT_ARCHIVED_TAIL, Event, archived_tail, format_time, time_to_us, us_to_time
+from madsci_event_server.json_text import parse_stored
+from madsci_event_server.storage.base import StoredEvent
+from madsci_event_server.storage.terms import Term, terms_of
+
+EVENTS: Final = "event_log"
+NAMES: Final = "event_log_names"
+VALUES: Final = "event_log_values"
+"""Kinds and types ever seen: what a glob is looked up in."""
+META: Final = "event_log_meta"
+COUNTER: Final = "seq"
+"""The document of META that holds the last place given in received order."""
+
+ARCHIVED: Final = 100
+"""Added to the level in `state` of an archived event."""
+
+READ: Final = {"seq": 1, "first_seq": 1, "time_us": 1, "event_type": 1, "archived_us": 1, "body": 1}
+"""The fields `stored_of` reads."""
+
+Document = dict[str, Any]
+
+
+class NewEvent:
+    """An event to append and its document, worked out before the transaction."""
+
+    __slots__ = ("document", "event", "named")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event if event.archived else event.changed(archived_at=None)
+        self.document = document_of(self.event)
+        self.named = event.named_ids
+
+    @property
+    def event_id(self) -> str:
+        """Also `_id`."""
+        return self.event.event_id
+
+    def place(self, seq: int) -> StoredEvent:
+        """Gives it its first place in received order."""
+        self.document["seq"] = self.document["first_seq"] = seq
+        return stored_of(self.document)
+
+
+def document_of(event: Event) -> Document:
+    """The document of an event, without its places."""
+    body = event.encode()
+    found: Document = {
+        "_id": event.event_id,
+        "seq": 0,
+        "first_seq": 0,
+        "time_us": time_to_us(event.event_timestamp),
+        "state": int(event.log_level) + (ARCHIVED if event.archived else 0),
+        "event_type": event.event_type,
+        "terms": [term_text(*term) for term in terms_of(event)],
+        "words": sorted(event.words),
+        "document": event.document,
+        "body": body[: -len(_tail(event))],
+    }
+    if event.archived_at is not None:
+        found["archived_us"] = time_to_us(event.archived_at)
+    return found
+
+
+def _tail(event: Event) -> bytes:
+    return NOT_ARCHIVED_TAIL if event.archived_at is None else archived_tail(event.archived_at)
+
+
+def changes_of_raise(event: Event, seq: int) -> Document:
+    """What a raise sets in a document, given the event as it then is."""
+    raised = document_of(event)
+    return {
+        "seq": seq,
+        **{name: raised[name] for name in ("state", "terms", "body")},
+        "document.log_level": int(event.log_level),
+        "document.alert": event.alert,
+    }
+
+
+def changes_of_archiving(at_us: int) -> Document:
+    """What archiving sets in a document, beside its state."""
+    return {
+        "archived_us": at_us,
+        "document.archived": True,
+        "document.archived_at": format_time(us_to_time(at_us)),
+    }
+
+
+def stored_of(document: Document) -> StoredEvent:
+    """The stored event of a document."""
+    archived_us = document.get("archived_us")
+    tail = NOT_ARCHIVED_TAIL if archived_us is None else archived_tail(us_to_time(archived_us))
+    return StoredEvent(
+        document["seq"], document["first_seq"], document["time_us"], document["event_type"], document["body"] + tail
+    )
+
+
+def event_of(stored: StoredEvent) -> Event:
+    """The event of a stored one."""
+    return Event.stored(parse_stored(stored.body))
+
+
+# --- Terms ---
+
+
+def term_text(field: str, value: str) -> str:
+    """A term as the index has it: `node_id=01J...`."""
+    return f"{term_prefix(field)}={value}"
+
+
+def term_prefix(field: str) -> str:
+    """The part before `=`; a key of `source` may hold anything, also that sign."""
+    return field.replace("%", "%25").replace("=", "%3D")
+
+
+def term_texts(terms: Iterable[Term]) -> list[str]:
+    """Those terms that can be in an index: no event holds a lone surrogate, and BSON takes none."""
+    return sorted({term_text(field, value) for field, value in terms if can_be_stored(field) and can_be_stored(value)})
+
+
+def can_be_stored(text: str) -> bool:
+    """Whether it is whole Unicode text."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def storable(texts: Collection[str]) -> list[str]:
+    """Those that can be stored, once each."""
+    return [text for text in dict.fromkeys(texts) if can_be_stored(text)]

@@ -1,0 +1,189 @@
+"""Appending: on a replica set in one transaction, on a standalone by the one server there is.
+
+In a transaction the counter comes first: whoever takes it holds it until the commit, so that transactions are
+committed in the order of the places they give, from whichever server.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+from pymongo import InsertOne, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from madsci_event_server.errors import StoreUnusable
+from madsci_event_server.event import Event, NamedId, compare_again, raised
+from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
+from madsci_event_server.storage.mongo_database import Database, Document, Session
+from madsci_event_server.storage.mongo_documents import (
+    COUNTER,
+    EVENTS,
+    META,
+    NAMES,
+    READ,
+    NewEvent,
+    changes_of_raise,
+    event_of,
+    stored_of,
+)
+
+_DUPLICATE_KEY: Final = 11000
+
+Write = InsertOne[Document] | UpdateOne
+
+
+class SomeAreKnown(Exception):
+    """Some of the ids to append are stored already, or come twice: the sign to look them up."""
+
+
+async def append_new(database: Database, session: Session, events: Sequence[NewEvent]) -> list[Appended]:
+    """Stores events that all are new. Raises SomeAreKnown, and then nothing is stored."""
+    if len({new.event_id for new in events}) != len(events):
+        raise SomeAreKnown
+    seq = await _take(database, session, len(events)) - len(events)
+    appended = [Appended(Outcome.STORED, new.place(seq + position)) for position, new in enumerate(events, 1)]
+    await _insert(database, session, events)
+    return appended
+
+
+async def append_any(
+    database: Database, session: Session, events: Sequence[NewEvent], *, perhaps_stored: bool
+) -> list[Appended]:
+    """Stores the events that are new and raises those that are raised, after looking all of them up.
+
+    With `perhaps_stored` an event found exactly as it was to be stored is one an earlier attempt stored.
+    """
+    last = await _take(database, session, 0)
+    known = await stored_events(database, session, [new.event_id for new in events])
+    outcomes = Outcomes(known, last, perhaps_stored=perhaps_stored)
+    appended = [outcomes.of(new) for new in events]
+    if outcomes.seq == last:
+        await session.abort_transaction()
+        return appended
+    await database.collection(META).update_one({"_id": COUNTER}, {"$set": {"last_seq": outcomes.seq}}, session=session)
+    if outcomes.added:
+        await _insert(database, session, outcomes.added)
+    if outcomes.raises:
+        await database.collection(EVENTS).bulk_write(outcomes.raises, session=session)
+    return appended
+
+
+async def append_alone(database: Database, events: Sequence[NewEvent], outcomes: "Outcomes") -> list[Appended]:
+    """The same without a transaction: in order of their places, so that they are seen in that order."""
+    appended = [outcomes.of(new) for new in events]
+    if outcomes.added:
+        await _add_names(database, None, outcomes.added)
+    if writes := outcomes.writes:
+        await database.collection(EVENTS).bulk_write(writes)
+    return appended
+
+
+async def stored_events(database: Database, session: Session | None, ids: Collection[str]) -> dict[str, StoredEvent]:
+    """Those of these ids that are stored."""
+    cursor = database.collection(EVENTS).find({"_id": {"$in": list(dict.fromkeys(ids))}}, READ, session=session)
+    return {document["_id"]: stored_of(document) async for document in cursor}
+
+
+class Outcomes:
+    """What becomes of events one after the other, given those that are stored."""
+
+    def __init__(self, known: dict[str, StoredEvent], seq: int, *, perhaps_stored: bool) -> None:
+        self._known = known
+        self._new: dict[str, NewEvent] = {}
+        self._raised: dict[str, tuple[int, Event]] = {}
+        self._perhaps_stored = perhaps_stored
+        self.seq = seq
+        """The last place given."""
+
+    @property
+    def added(self) -> list[NewEvent]:
+        """The events to insert."""
+        return list(self._new.values())
+
+    @property
+    def raises(self) -> list[Write]:
+        """The updates of stored events that were raised."""
+        return [_update(seq, event) for seq, event in self._raised.values()]
+
+    @property
+    def writes(self) -> list[Write]:
+        """All that is to be written, in order of the places."""
+        places: list[tuple[int, Write]] = [(new.document["seq"], InsertOne(new.document)) for new in self.added]
+        places += [(seq, _update(seq, event)) for seq, event in self._raised.values()]
+        return [write for _, write in sorted(places, key=lambda place: place[0])]
+
+    def of(self, new: NewEvent) -> Appended:
+        """What becomes of the next event."""
+        known = self._known.get(new.event_id)
+        if known is None:
+            self.seq += 1
+            self._new[new.event_id] = new
+            known = self._known[new.event_id] = new.place(self.seq)
+            return Appended(Outcome.STORED, known)
+        if self._perhaps_stored and known.body == new.event.encode():
+            return Appended(Outcome.STORED, known)
+        before = event_of(known)
+        outcome = Outcome(compare_again(before, new.event))
+        if outcome is Outcome.RAISED:
+            known = self._raise(known, raised(before, new.event))
+        return Appended(outcome, known)
+
+    def _raise(self, known: StoredEvent, event: Event) -> StoredEvent:
+        self.seq += 1
+        event_id = event.event_id
+        if event_id in self._new:  # new in this very batch: inserted as it ends up
+            again = NewEvent(event)
+            again.document["seq"], again.document["first_seq"] = self.seq, known.first_seq
+            self._new[event_id] = again
+            stored = stored_of(again.document)
+        else:
+            self._raised[event_id] = (self.seq, event)
+            stored = StoredEvent(self.seq, known.first_seq, known.time_us, known.event_type, event.encode())
+        self._known[event_id] = stored
+        return stored
+
+
+def _update(seq: int, event: Event) -> UpdateOne:
+    return UpdateOne({"_id": event.event_id}, {"$set": changes_of_raise(event, seq)})
+
+
+async def _take(database: Database, session: Session, count: int) -> int:
+    """Gives out so many places and the counter with them until the commit; the last of them."""
+    counter = await database.collection(META).find_one_and_update(
+        {"_id": COUNTER},
+        # Also where no place is taken it must change, or else it would not be held.
+        {"$inc": {"last_seq": count, "turns": 1}},
+        return_document=ReturnDocument.AFTER,
+        session=session,
+    )
+    if counter is None:
+        raise StoreUnusable(f"{database.location} was emptied while it was in use; restart the server")
+    return int(counter["last_seq"])
+
+
+async def _insert(database: Database, session: Session | None, added: Sequence[NewEvent]) -> None:
+    try:
+        await database.collection(EVENTS).insert_many([new.document for new in added], session=session)
+    except DuplicateKeyError:
+        raise SomeAreKnown from None
+    except BulkWriteError as error:
+        if any(problem.get("code") == _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+            raise SomeAreKnown from None
+        raise
+    await _add_names(database, session, added)
+
+
+async def _add_names(database: Database, session: Session | None, added: Iterable[NewEvent]) -> None:
+    seen: dict[NamedId, int] = {}
+    for new in added:
+        for named in new.named:
+            seen[named] = max(new.document["time_us"], seen.get(named, new.document["time_us"]))
+    if seen:
+        writes = [
+            UpdateOne({"_id": _name_key(named)}, {"$max": {"last_seen_us": moment}}, upsert=True)
+            for named, moment in seen.items()
+        ]
+        await database.collection(NAMES).bulk_write(writes, ordered=False, session=session)
+
+
+def _name_key(named: NamedId) -> Document:
+    return {"field": named.field, "id": named.id, "name": named.name}

@@ -1,0 +1,168 @@
+"""The server as a process: how it starts, what it says, how it ends, and what stops it from starting."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+
+from madsci_event_server.errors import CannotServe
+from madsci_event_server.serving import listen
+from tests.live_server import LiveServer
+from tests.processes import Process, free_port
+
+
+def server(*options: str | Path) -> Process:
+    return Process([sys.executable, "-m", "madsci_event_server", "--port", "0", *map(str, options)])
+
+
+def refusal(options: Sequence[str | Path], exit_code: int) -> str:
+    """What a server that does not start says: one line, on stderr."""
+    with server(*options) as process:
+        assert process.wait() == exit_code, process.said
+        assert process.stdout.text == ""
+        [line] = process.stderr.text.splitlines()
+        return line
+
+
+def test_one_line_says_where_it_is_and_where_events_go(lab: Path) -> None:
+    with server("--db", "memory:") as process:
+        line = process.stderr.line(0)
+        url = line.split()[3].rstrip(",")
+
+        assert httpx.get(f"{url}/health").json()["healthy"]
+        assert "memory:" in line
+        assert process.interrupt() == 0
+        assert process.stdout.text == ""
+        assert process.stderr.text == line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_under_an_open_connection(lab: Path, number: signal.Signals) -> None:
+    with LiveServer(lab, db="memory:") as running, running.client() as client:
+        assert client.post("/event", json={}).status_code == 200
+        running.process.signal(number)
+
+        assert running.process.wait() == 0
+        assert len(running.process.stderr.lines) == 1
+
+
+def test_an_answer_under_way_is_finished_first(lab: Path) -> None:
+    """A client that reads slowly gets all of it, although the server was told to stop in the middle."""
+    with LiveServer(lab, db="memory:") as running, running.client() as client:
+        client.post("/events", json=[{"event_data": "x" * 5000} for _ in range(400)])
+        with client.stream("GET", "/events", params={"number": 0}) as answer:
+            body = answer.iter_bytes(1000)
+            first = next(body)
+            running.process.signal(signal.SIGTERM)
+            whole = first + b"".join(body)
+
+        assert whole.startswith(b"{")
+        assert whole.endswith(b"}")
+        assert whole.count(b'"_id"') == 400
+        assert running.process.wait() == 0
+
+
+def test_a_client_that_leaves_after_its_headers_makes_no_noise(lab: Path) -> None:
+    with LiveServer(lab, db="memory:") as running:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", running.port)) as connection:
+                connection.sendall(b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Length: 258\r\n\r\n")
+        with running.client() as client:
+            assert client.get("/health").json()["total_events"] == 0
+
+        assert running.stop() == 0
+        assert len(running.process.stderr.lines) == 1
+
+
+def test_a_batch_that_breaks_off_is_stored_as_far_as_it_came(lab: Path) -> None:
+    with LiveServer(lab, db="memory:") as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as connection:
+            lines = b"".join(b'{"event_id": "e%d"}\n' % n for n in range(1000))
+            head = b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.sendall(head + b"%x\r\n%s\r\n" % (len(lines), lines))
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1000)
+        with running.client() as client:
+            while client.get("/health").json()["total_events"] < 1000:
+                pass
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        line = refusal(["--db", "memory:", "--port", str(port)], 1)
+
+    assert f"127.0.0.1:{port} is in use" in line
+    assert "--port" in line
+
+
+def test_a_host_that_is_not_here() -> None:
+    assert "--host" in refusal(["--db", "memory:", "--host", "no-such-host.invalid"], 1)
+
+
+def test_an_address_of_another_machine() -> None:
+    assert "192.0.2.1" in refusal(["--db", "memory:", "--host", "192.0.2.1"], 1)
+
+
+def test_a_store_nobody_has() -> None:
+    assert "db" in refusal(["--db", "oracle://x"], 2)
+
+
+def test_half_a_certificate(lab: Path) -> None:
+    assert "--tls-key" in refusal(["--db", "memory:", "--tls-cert", lab / "cert.pem"], 2)
+
+
+def test_a_certificate_that_is_none(lab: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (lab / name).write_text("nothing")
+
+    assert "cert.pem" in refusal(["--db", "memory:", "--tls-cert", lab / "cert.pem", "--tls-key", lab / "key.pem"], 1)
+
+
+def test_a_certificate(lab: Path) -> None:
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*make, "-subj", "/CN=localhost", "-days", "1"], check=True, capture_output=True, cwd=lab)
+
+    with server("--db", "memory:", "--tls-cert", lab / "cert.pem", "--tls-key", lab / "key.pem") as process:
+        url = process.stderr.line(0).split()[3].rstrip(",")
+
+        assert url.startswith("https://")
+        assert httpx.get(f"{url}/health", verify=False).status_code == 200  # noqa: S501  # made for this test
+
+
+def test_an_unknown_setting_is_a_warning() -> None:
+    command = [sys.executable, "-m", "madsci_event_server", "--port", "0", "--db", "memory:"]
+    with Process(command, environment={"EVENT_MAX_EVENT_BYTE": "1"}) as process:
+        assert "did you mean EVENT_MAX_EVENT_BYTES?" in process.stderr.line(0)
+        process.stderr.line(1)
+        assert process.interrupt() == 0
+
+
+def test_a_setting_that_cannot_be_used_is_one_line() -> None:
+    command = [sys.executable, "-m", "madsci_event_server", "--port", "0", "--db", "memory:"]
+    with Process(command, environment={"EVENT_TIMEZONE": "Chicago"}) as process:
+        assert process.wait() == 2
+        [line] = process.stderr.text.splitlines()
+        assert "EVENT_TIMEZONE" in line
+        assert "America/Chicago" in line
+
+
+def test_a_name_with_two_addresses_listens_on_both_with_one_port() -> None:
+    sockets = listen("localhost", 0)
+    try:
+        assert len({made.getsockname()[1] for made in sockets}) == 1
+        assert len({made.family for made in sockets}) == len(sockets)
+    finally:
+        for made in sockets:
+            made.close()
+
+
+def test_all_sockets_are_closed_when_one_cannot_be_had() -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(CannotServe, match="in use"):
+        listen("localhost", port)
