@@ -32,7 +32,7 @@ class TakingScreen(FindingScreen):
 
     @on(Prompt.Closed)
     def _prompt_closed(self) -> None:
-        (self._return_to or self.list).focus()
+        (self._return_to or self.event_list).focus()
 
     @on(Prompt.Edited)
     def _prompt_edited(self, message: Prompt.Edited) -> None:
@@ -55,11 +55,11 @@ class TakingScreen(FindingScreen):
         if mode == "filter":
             self.apply(self.parse_filter(text))
         elif mode == "search":
-            (self._return_to or self.list).focus()
+            (self._return_to or self.event_list).focus()
             self.search_for(text)
         elif mode == "time":
             moment = parse_moment(text, now=self.settings.clock(), zone=self.zone())
-            self.list.pause()
+            self.event_list.pause()
             self.load_around(moment)
         else:
             self.save(Path(text))
@@ -87,7 +87,7 @@ class TakingScreen(FindingScreen):
         if line is not None:
             self.copy(line.copy or plain(line.spans).strip(), "copied")
             return
-        row = self.list.selected
+        row = self.event_list.selected
         if row is None or row.note is not None:
             self.notice("choose an event with ↑ ↓ first")
             return
