@@ -12,10 +12,11 @@ from textual import on, work
 from textual.screen import Screen
 
 from madsci_event_cli.tui import messages
+from madsci_event_cli.tui.delays import Delays
 from madsci_event_cli.tui.feed import Feed
 from madsci_event_cli.tui.narrowing import chips
 from madsci_event_cli.tui.pager import Pager
-from madsci_event_cli.tui.rows import Row, time_of
+from madsci_event_cli.tui.rows import Item, Note, Row, time_of
 from madsci_event_cli.tui.searching import Found
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Counts, Source
@@ -56,6 +57,7 @@ class WatchingScreen(Screen[None]):
         self._feed = Feed(source, query, self.post_message)
         self._window = 1
         self._retry_since: datetime | None = None
+        self.delays = Delays()
         self._status_shown = ""
         self._uncounted = False
         self._count_at = 0.0
@@ -257,7 +259,21 @@ class WatchingScreen(Screen[None]):
     @on(messages.EventsArrived)
     def _events_arrived(self, message: messages.EventsArrived) -> None:
         self._uncounted = True
+        self._measure_delays(message.items)
         self.event_list.absorb(message.items)
+
+    @on(messages.ServerBeat)
+    def _server_beat(self, message: messages.ServerBeat) -> None:
+        """A beat comes after everything before it: the screen is up to date."""
+        self.delays.server_is_at(message.server_time, self.settings.clock())
+        self.status.lag_seconds = 0.0
+        self._refresh_status()
+
+    def _measure_delays(self, items: Sequence[Item]) -> None:
+        newest = next((item for item in reversed(items) if not isinstance(item, Note)), None)
+        if newest is not None and not self.source.local:
+            self.status.lag_seconds, self.status.late_seconds = self.delays.of(newest, self.settings.clock())
+            self._refresh_status()
 
     @on(messages.EventsRaised)
     def _events_raised(self, message: messages.EventsRaised) -> None:
