@@ -1,5 +1,7 @@
 """The filter line gives a query, and a query gives its filter line: neither says more or less than the other."""
 
+import shutil
+import subprocess
 from datetime import UTC
 from typing import Any
 
@@ -75,6 +77,15 @@ def test_the_command_is_one_a_shell_takes() -> None:
     assert command_line(query, ("--server", "http://lab:8001")) == (
         "madsci-events query --server http://lab:8001 --level error --name 'it'\"'\"'s; rm -rf /' --all"
     )
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="it is bash that reads them")
+def test_control_characters_are_written_as_a_shell_reads_them() -> None:
+    command = command_line(EventQuery.parse({"name": ["a\x1b]0;t\x07'b\\"]}))
+
+    assert command.isprintable()
+    word = command.split("--name ")[1].removesuffix(" --all")
+    assert subprocess.check_output(["bash", "-c", f"printf %s {word}"]) == b"a\x1b]0;t\x07'b\\"
 
 
 @given(QUERIES, st.sampled_from(["name", "kind", "log_level", "node_id", "source.host", "alert"]))

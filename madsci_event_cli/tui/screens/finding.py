@@ -158,9 +158,12 @@ class FindingScreen(WatchingScreen):
             number += step
         return None
 
-    def search_for(self, text: str) -> None:
-        """Highlights a text in the messages and goes to the nearest above; an empty text ends the search."""
-        if self.detail.has_focus:
+    def search_for(self, text: str, *, in_event: bool = False) -> None:
+        """Highlights a text in the messages and goes to the nearest above; an empty text ends the search.
+
+        `in_event`: in the event that is read, instead.
+        """
+        if in_event:
             if not self.detail.search(Found(text).pattern if text else None) and text:
                 self.notice(f"{text!r} is not in this event")
             return
