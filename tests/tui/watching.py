@@ -133,14 +133,16 @@ async def watching(
     zone: tzinfo = UTC,
     copy_path: Path = Path("copied.txt"),
     clock: Callable[[], datetime] = lambda: NOW,
+    settle: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Watched]:
-    """Runs a dashboard on this source, with its first page shown and counted."""
+    """Runs a dashboard on this source, with its first page shown and counted (unless not to `settle`)."""
     chosen = DashboardSettings(copy_path=copy_path, zone=zone, clock=clock, **settings)
     app = DashboardApp(source, query or EventQuery(include_archived=source.local), chosen)
     async with app.run_test(size=size) as pilot:
         watched = Watched(pilot)
-        await watched.settled()
+        if settle:
+            await watched.settled()
         yield watched
 
 
