@@ -141,7 +141,7 @@ class ServerSource:
         )
         answers = [main, *widened]
         return Counts(
-            facets={field: _values(found) for answer in answers for field, found in answer["facets"].items()},
+            facets={field: _values(field, found) for answer in answers for field, found in answer["facets"].items()},
             truncated=[field for answer in answers for field in answer["truncated"]],
             matching=main["total"] if countable else None,
             total=total["total"],
@@ -167,8 +167,9 @@ def _windowed(query: EventQuery, window_seconds: int | None, columns: int) -> tu
     return changed(query, since=since, until=end), interval
 
 
-def _values(found: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
-    return [(str(item["value"]), int(item["count"])) for item in found]
+def _values(field: str, found: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+    values = [(str(item["value"]), int(item["count"])) for item in found]
+    return [(value.lower(), count) for value, count in values] if field == "log_level" else values
 
 
 def _bucket(found: dict[str, Any]) -> Bucket:

@@ -99,10 +99,11 @@ async def test_filters_narrow_and_widen_to_the_exact_rows(server: LiveServer) ->
         everything = ids(dashboard.events)
         assert sorted(everything) == sorted(ids(events))
 
-        await dashboard.press("exclamation_mark")
+        await dashboard.press("right_square_bracket", "exclamation_mark")
         errors = [event.event_id for event in events if event.log_level >= 40]
         assert ids(dashboard.events) == errors
         assert f"{len(errors)} of {len(events)}" in dashboard.status
+        assert f"hides {len(events) - len(errors)} in 1 h" in dashboard.status
 
         await dashboard.press("ampersand")
         dashboard.screen.prompt.input.value = "--type workflow_* --node liquidhandler_1"

@@ -49,13 +49,13 @@ class WatchingScreen(Screen[None]):
         self.event_query = query
         self.settings = settings
         self.names: dict[tuple[str, str], str] = {}
-        self.status = Status(title=source.title, counted="" if source.local else WINDOWS[1][1])
+        self.status = Status(title=source.title, counted="" if source.local else WINDOWS[0][1])
         self.counts = Counts()
         self.found: Found | None = None
         self._zone = settings.zone
         self.pager = Pager(source, query)
         self._feed = Feed(source, query, self.post_message)
-        self._window = 1
+        self._window = 0
         self._retry_since: datetime | None = None
         self.delays = Delays()
         self._status_shown = ""

@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 
 from textual.message import Message
 
-from madsci_event_cli.rendering import clock_text, cut, visible
+from madsci_event_cli.rendering import cut, visible
 from madsci_event_cli.tui.source import Link, span_text
 from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines, spread
 
@@ -119,5 +119,6 @@ class StatusLine(SpanLines):
             found.append((f" {visible(status.reason)[:60]} ", "level.warning"))
         found.append((f" {visible(status.title)} ", "dim"))
         if status.now is not None and status.link not in ("reading", "ended"):
-            found.append((f" {clock_text(status.now, self._zone(), milliseconds=False)} ", "dim"))
+            # Without seconds: a screen that stands still sends nothing.
+            found.append((f" {status.now.astimezone(self._zone()):%H:%M} ", "dim"))
         return found
