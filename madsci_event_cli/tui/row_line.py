@@ -130,11 +130,18 @@ def _who_and_kind(event: Event, columns: Columns, names: Names) -> Iterator[Cell
 
 def _message(event: Event, room: int) -> Iterator[Cell]:
     style = LEVEL_FACES[event.log_level].message_style
-    text = cut(visible(message_text(event)[:LONGEST_MESSAGE]) or event.kind, room)
+    data = event.event_data
+    hints = " ".join(data_hints(data))
+    if isinstance(data, Mapping) and "message" not in data and hints:
+        # The message of an event that has none is its data as JSON: the small values say it better.
+        text, hints = hints, ""
+    else:
+        text = visible(message_text(event)[:LONGEST_MESSAGE])
+    text = cut(text or event.kind, room)
     yield Cell(text, style, "message")
     left = room - cells(text)
-    if left > 8:  # noqa: PLR2004
-        hints = cut("  " + " ".join(data_hints(event.event_data)), left)
+    if left > 8 and hints:  # noqa: PLR2004
+        hints = cut(f"  {hints}", left)
         yield Cell(hints, "dim")
         left -= cells(hints)
     if left > 0:
@@ -143,7 +150,7 @@ def _message(event: Event, room: int) -> Iterator[Cell]:
 
 def data_hints(data: Any) -> Iterator[str]:
     """`error=... status=running`: the small values of `event_data` that the message leaves out, the error first."""
-    if not isinstance(data, dict) or "message" not in data:
+    if not isinstance(data, Mapping):
         return
     names = sorted((name for name in data if name not in _SAID_ELSEWHERE), key=lambda name: name != "error")
     for name in names[:_HINTS]:

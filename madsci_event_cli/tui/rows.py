@@ -117,7 +117,7 @@ class RowWindow:
         self.rows: list[Row] = []
         self._calendar = _Calendar(zone)
         self._by_id: dict[bytes, Row] = {}
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._max_bytes = max_bytes
         self._bytes = 0
         self._newest_day: date | None = None
@@ -240,9 +240,9 @@ class RowWindow:
 
     def _drop_top(self) -> int:
         # Dropping in chunks: each costs a move of the whole list.
-        if len(self.rows) <= self._max_rows * 1.05 and self._bytes <= self._max_bytes:
+        if len(self.rows) <= self.max_rows * 1.05 and self._bytes <= self._max_bytes:
             return 0
-        count = max(len(self.rows) - self._max_rows, 0)
+        count = max(len(self.rows) - self.max_rows, 0)
         spare = self._bytes - sum(len(row.raw) for row in self.rows[:count]) - self._max_bytes
         while spare > 0 and count < len(self.rows) - 1:
             spare -= len(self.rows[count].raw)
@@ -252,7 +252,7 @@ class RowWindow:
         return count
 
     def _drop_bottom(self) -> int:
-        count = max(len(self.rows) - self._max_rows, 0)
+        count = max(len(self.rows) - self.max_rows, 0)
         spare = self._bytes - sum(len(row.raw) for row in self.rows[len(self.rows) - count :]) - self._max_bytes
         while spare > 0 and count < len(self.rows) - 1:
             spare -= len(self.rows[-1 - count].raw)

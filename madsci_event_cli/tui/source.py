@@ -75,7 +75,8 @@ class Counts:
     facets: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """Per field the most frequent values. A field that is filtered on is counted as if it were not."""
     truncated: Collection[str] = ()
-    matching: int = 0
+    matching: int | None = 0
+    """How many match; None where the source cannot count what is filtered on, and counts as if it were not."""
     total: int = 0
     """Without any filter but time."""
     buckets: Sequence[Bucket] = ()
@@ -119,3 +120,10 @@ class Source(Protocol):
 
     async def names(self) -> Sequence[tuple[str, str, str]]:
         """Human names: (id field, id, name)."""
+
+
+def span_text(seconds: float) -> str:
+    """`8 s`, `3 min`, `2 h`."""
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004

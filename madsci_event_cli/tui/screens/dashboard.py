@@ -30,8 +30,7 @@ class DashboardScreen(TakingScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "toggle_follow", "Pause or follow", show=False),
-        Binding("end,f,G", "follow", "Follow the newest", show=False),
-        Binding("home,g", "oldest", "Go to the oldest", show=False),
+        Binding("f", "follow", "Follow the newest", show=False),
         Binding("e", "step_level(40, False)", "Next error", show=False),
         Binding("E", "step_level(40, True)", "Previous error", show=False),
         Binding("w", "step_level(30, False)", "Next warning", show=False),
@@ -104,7 +103,7 @@ class DashboardScreen(TakingScreen):
         self.detail.focus()
 
     def _read(self, number: int) -> None:
-        event = self.list.event(number)
+        event = self.event_list.event(number)
         if event is not None and (self.detail.event is None or self.detail.event.event_id != event.event_id):
             self.detail.show(event)
 
@@ -123,20 +122,20 @@ class DashboardScreen(TakingScreen):
 
     @on(DetailPane.EventChosen)
     def _event_chosen(self, message: DetailPane.EventChosen) -> None:
-        row = self.list.window.row_of(message.event_id.encode())
+        row = self.event_list.window.row_of(message.event_id.encode())
         if row is not None:
-            self.list.select_centred(row.number)
+            self.event_list.select_centred(row.number)
 
     def action_toggle_detail(self) -> None:
         """Opens or closes the event pane."""
         if self.has_class("-reading"):
             self._close_detail()
         else:
-            self.list.action_open()
+            self.event_list.action_open()
 
     def _close_detail(self) -> None:
         self.remove_class("-reading")
-        self.list.focus()
+        self.event_list.focus()
 
 
     # --- what is shown, and how --------------------------------------------------------------------------------------
@@ -148,7 +147,7 @@ class DashboardScreen(TakingScreen):
         self.set_class(shown, "-without-facets")
         self.set_class(not shown, "-with-facets")
         if shown:
-            self.list.focus()
+            self.event_list.focus()
         else:
             facets.focus()
 
@@ -162,8 +161,8 @@ class DashboardScreen(TakingScreen):
 
     def action_toggle_elapsed(self) -> None:
         """Shows the time between rows, or the time."""
-        self.list.show_elapsed = not self.list.show_elapsed
-        self.list.redraw()
+        self.event_list.show_elapsed = not self.event_list.show_elapsed
+        self.event_list.redraw()
 
     def action_toggle_zone(self) -> None:
         """Shows times in UTC, or in the zone of this machine."""
@@ -176,20 +175,20 @@ class DashboardScreen(TakingScreen):
 
     def action_leave(self) -> None:
         """Closes the innermost thing that is open."""
-        if self.detail.found is not None or self.list.found is not None:
+        if self.detail.found is not None or self.event_list.found is not None:
             self.search_for("")
         elif self.query_one(FacetPanel).has_focus:
             if self.has_class("-narrow"):
                 self.action_toggle_facets()
-            self.list.focus()
+            self.event_list.focus()
         elif self.has_class("-reading"):
             self._close_detail()
         else:
-            self.list.follow()
+            self.event_list.follow()
 
     @on(Histogram.BucketClicked)
     def _bucket_clicked(self, message: Histogram.BucketClicked) -> None:
-        self.list.pause()
+        self.event_list.pause()
         self.load_around(message.start)
 
     @on(DetailPane.LineSelected)
@@ -209,7 +208,7 @@ class DashboardScreen(TakingScreen):
             return [*self._narrow_hints(), ("Enter", "fold"), ("/", "search"), ("y", "copy"), ("Esc", "close")]
         if self.query_one(FacetPanel).has_focus:
             return [("Enter", "show only"), ("x", "hide"), ("c", "show all"), ("Esc", "back")]
-        if self.list.following:
+        if self.event_list.following:
             return [("↑", "choose"), ("E", "last error"), ("&", "filter"), ("/", "search"), ("Space", "pause"), ("Tab", "values")]
         return [
             ("End", "follow"),

@@ -12,10 +12,11 @@ from textual import on, work
 from textual.screen import Screen
 
 from madsci_event_cli.tui import messages
+from madsci_event_cli.tui.delays import Delays
 from madsci_event_cli.tui.feed import Feed
 from madsci_event_cli.tui.narrowing import chips
 from madsci_event_cli.tui.pager import Pager
-from madsci_event_cli.tui.rows import Row, time_of
+from madsci_event_cli.tui.rows import Item, Note, Row, time_of
 from madsci_event_cli.tui.searching import Found
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Counts, Source
@@ -48,14 +49,15 @@ class WatchingScreen(Screen[None]):
         self.event_query = query
         self.settings = settings
         self.names: dict[tuple[str, str], str] = {}
-        self.status = Status(title=source.title, counted="" if source.local else WINDOWS[1][1])
+        self.status = Status(title=source.title, counted="" if source.local else WINDOWS[0][1])
         self.counts = Counts()
         self.found: Found | None = None
         self._zone = settings.zone
         self.pager = Pager(source, query)
         self._feed = Feed(source, query, self.post_message)
-        self._window = 1
+        self._window = 0
         self._retry_since: datetime | None = None
+        self.delays = Delays()
         self._status_shown = ""
         self._uncounted = False
         self._count_at = 0.0
@@ -67,7 +69,7 @@ class WatchingScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begins to read."""
-        self.list.focus()
+        self.event_list.focus()
         self.set_interval(self.settings.tick_seconds, self._tick)
         self.set_interval(1.0, self._each_second)
         self._start()
@@ -76,7 +78,7 @@ class WatchingScreen(Screen[None]):
             self.notice(self.settings.hint)
 
     @property
-    def list(self) -> EventList:
+    def event_list(self) -> EventList:
         """The event list."""
         return self.query_one(EventList)
 
@@ -91,7 +93,7 @@ class WatchingScreen(Screen[None]):
     def toggle_zone(self) -> None:
         """Shows times in UTC, or in the zone of this machine."""
         self._zone = self.settings.zone if self._zone is UTC else UTC
-        self.list.redraw()
+        self.event_list.redraw()
         self.detail.redraw()
         self.query_one(Histogram).refresh()
 
@@ -124,13 +126,13 @@ class WatchingScreen(Screen[None]):
         pager = self.pager
         items = await self.reporting(pager.newest())
         if items is not None:
-            self.list.show(items, at_oldest=pager.at_oldest, at_newest=True)
+            self.event_list.show(items, at_oldest=pager.at_oldest, at_newest=True)
             feed.release()
 
     @work(group="page", exclusive=True)
     async def load_beyond(self, *, above: bool) -> None:
         """Adds a page at one end."""
-        events, pager = self.list, self.pager
+        events, pager = self.event_list, self.pager
         if above:
             dropped = not events.at_oldest and pager.at_oldest
             items = await self.reporting(pager.above(events.window, dropped=dropped))
@@ -147,7 +149,7 @@ class WatchingScreen(Screen[None]):
         """Shows the first events."""
         items = await self.reporting(self.pager.oldest())
         if items is not None:
-            events = self.list
+            events = self.event_list
             events.show(items, at_oldest=True, at_newest=self.pager.at_newest)
             if items:
                 events.select(events.window.first)
@@ -159,7 +161,7 @@ class WatchingScreen(Screen[None]):
         if found is None:
             return
         before, after = found
-        events = self.list
+        events = self.event_list
         events.show([*before, *after], at_oldest=self.pager.at_oldest, at_newest=self.pager.at_newest)
         row = events.window.row_of(event_id) if event_id is not None else _first_from(events, moment)
         if row is not None:
@@ -201,7 +203,7 @@ class WatchingScreen(Screen[None]):
         new = {(field, id_): name for field, id_, name in names if self.names.get((field, id_)) != name}
         if new:
             self.names.update(new)
-            self.list.redraw()
+            self.event_list.redraw()
             self.detail.redraw()
             self.query_one(FacetPanel).show(self.counts, self.event_query)
 
@@ -233,7 +235,7 @@ class WatchingScreen(Screen[None]):
             self.status.notice = ""
         self._refresh_status()
         # A paused screen stands still altogether; one that nothing has come to would only count the same again.
-        if self.list.following and self._uncounted and self._loop_time() >= self._count_at:
+        if self.event_list.following and self._uncounted and self._loop_time() >= self._count_at:
             self.load_counts()
 
     def _refresh_status(self) -> None:
@@ -257,11 +259,25 @@ class WatchingScreen(Screen[None]):
     @on(messages.EventsArrived)
     def _events_arrived(self, message: messages.EventsArrived) -> None:
         self._uncounted = True
-        self.list.absorb(message.items)
+        self._measure_delays(message.items)
+        self.event_list.absorb(message.items)
+
+    @on(messages.ServerBeat)
+    def _server_beat(self, message: messages.ServerBeat) -> None:
+        """A beat comes after everything before it: the screen is up to date."""
+        self.delays.server_is_at(message.server_time, self.settings.clock())
+        self.status.lag_seconds = 0.0
+        self._refresh_status()
+
+    def _measure_delays(self, items: Sequence[Item]) -> None:
+        newest = next((item for item in reversed(items) if not isinstance(item, Note)), None)
+        if newest is not None and not self.source.local:
+            self.status.lag_seconds, self.status.late_seconds = self.delays.of(newest, self.settings.clock())
+            self._refresh_status()
 
     @on(messages.EventsRaised)
     def _events_raised(self, message: messages.EventsRaised) -> None:
-        self.list.raise_events(message.raws)
+        self.event_list.raise_events(message.raws)
 
     @on(messages.ConnectionChanged)
     def _connection_changed(self, message: messages.ConnectionChanged) -> None:
@@ -292,15 +308,15 @@ class WatchingScreen(Screen[None]):
     @on(StatusLine.FollowToggled)
     def action_toggle_follow(self) -> None:
         """Pauses, or follows."""
-        self.list.toggle_follow()
+        self.event_list.toggle_follow()
 
     def action_follow(self) -> None:
         """Goes to the newest event and stays with it."""
-        self.list.follow()
+        self.event_list.follow()
 
     def action_oldest(self) -> None:
         """Goes to the oldest event."""
-        events = self.list
+        events = self.event_list
         if events.at_oldest and len(events.window):
             events.select(events.window.first)
         else:

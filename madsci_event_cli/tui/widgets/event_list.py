@@ -45,6 +45,8 @@ class EventList(ScrollView, can_focus=True):
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("pageup,b", "page(-1)", "Page up", show=False),
         Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("end,f,G", "screen.follow", "Follow the newest", show=False),
+        Binding("home,g", "screen.oldest", "Go to the oldest", show=False),
         Binding("left", "choose_field(-1)", "Field to the left", show=False),
         Binding("right", "choose_field(1)", "Field to the right", show=False),
         Binding("enter", "open", "Read", show=False),
@@ -209,11 +211,14 @@ class EventList(ScrollView, can_focus=True):
         super().watch_scroll_y(old_value, new_value)
         if self._scrolling_ourselves or round(old_value) == round(new_value):
             return
-        self.pause()
-        if new_value < self.size.height and new_value < old_value:
-            self._ask_for_more(above=True)
-        elif new_value >= self.max_scroll_y and new_value > old_value:
-            self._ask_for_more(above=False)
+        if new_value > old_value:
+            if new_value >= self.max_scroll_y:
+                self._ask_for_more(above=False)
+        elif new_value < self.max_scroll_y:
+            # At the bottom it was not a hand: the rows became fewer.
+            self.pause()
+            if new_value < self.size.height:
+                self._ask_for_more(above=True)
 
     def _ask_for_more(self, *, above: bool) -> None:
         if above:

@@ -135,7 +135,9 @@ class Prompt(Vertical):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Passes on what is typed."""
         event.stop()
-        if self.display:
+        if visible(event.value) != event.value:
+            self.input.value = visible(event.value)
+        elif self.display:
             self.say(_HELP[self.mode])
             self.post_message(self.Edited(self.mode, event.value))
 
