@@ -23,6 +23,7 @@ logger = logging.getLogger("madsci_event_cli")
 EXIT_SECONDS: Final = 3.0
 """How long a process that ends waits for a server that does not answer."""
 _STOP_SECONDS: Final = 1.0
+_NEARLY_FULL: Final = 0.95
 
 
 class Limits(NamedTuple):
@@ -84,11 +85,24 @@ class Outbox:
 
     def emit(self, event: dict[str, object]) -> bool:
         """Keeps the event and returns; it is delivered later. False where no room is left for it."""
+        return self.emit_line(encode_line(event))
+
+    def emit_line(self, line: bytes) -> bool:
+        """The same for an event that is a line already."""
         if not self._knows_exit:
             self._prepare_exit()
-        kept = self._spool.append(encode_line(event))
+        kept = self._spool.append(line)
         self._sender.wake()
         return kept
+
+    def flush_while_it_flows(self) -> bool:
+        """Waits as long as events are being delivered, however many wait; False where they stop flowing before the end."""
+        settled = -1
+        while not self.flush(EXIT_SECONDS, patient=False):
+            before, settled = settled, self._sender.delivered + self._sender.set_aside
+            if settled == before:
+                return False
+        return True
 
     def flush(self, timeout: float, *, patient: bool) -> bool:
         """See `Sender.wait_delivered`."""
@@ -103,6 +117,11 @@ class Outbox:
             if self._spool.pending_bytes:  # logged in this very moment
                 self._sender.start()
         return delivered
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether what waits comes close to the bound: who can wait should."""
+        return self._spool.pending_bytes > self._limits.max_bytes * _NEARLY_FULL
 
     def status(self) -> DeliveryStatus:
         """What became of everything so far."""

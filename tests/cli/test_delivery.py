@@ -313,8 +313,8 @@ def test_threads_keep_their_own_order(server: ScriptedServer, make_client: MakeC
         thread.join()
 
     assert client.flush(30)
-    for thread in range(6):
-        own = [event["event_data"] for event in server.events if event["event_data"]["thread"] == thread]
+    for place in range(6):
+        own = [event["event_data"] for event in server.events if event["event_data"]["thread"] == place]
         assert [data["number"] for data in own] == list(range(300))
 
 
