@@ -73,6 +73,7 @@ class Outbox:
         )
         self._sender = Sender(self._spool, self.server, self._pace)
         self._knows_exit = False
+        self._is_finished = False
 
     def join(self, user: object) -> None:
         """`user` sends through this."""
@@ -81,6 +82,7 @@ class Outbox:
     def look_for_dead(self) -> None:
         """Sends what dead processes left, if any did."""
         if self._spool.has_dead():
+            self._is_finished = False
             self._sender.start()
 
     def emit(self, event: dict[str, object]) -> bool:
@@ -96,7 +98,7 @@ class Outbox:
         return kept
 
     def flush_while_it_flows(self) -> bool:
-        """Waits as long as events are being delivered, however many wait; False where they stop flowing before the end."""
+        """Waits for as long as events are being delivered; False where they stop flowing before the end."""
         settled = -1
         while not self.flush(EXIT_SECONDS, patient=False):
             before, settled = settled, self._sender.delivered + self._sender.set_aside
@@ -106,6 +108,7 @@ class Outbox:
 
     def flush(self, timeout: float, *, patient: bool) -> bool:
         """See `Sender.wait_delivered`."""
+        self._is_finished = False
         return self._sender.wait_delivered(timeout, patient=patient)
 
     def leave(self, user: object, timeout: float) -> bool:
@@ -137,7 +140,13 @@ class Outbox:
         )
 
     def finish(self) -> None:
-        """The process ends: what waits is given a moment, then left for the next client, and said."""
+        """The end, as far as is known: what waits is given a moment, then left for the next client, and said.
+
+        Logging afterwards begins anew.
+        """
+        if self._is_finished:
+            return
+        self._knows_exit = False
         if self._spool.pending_bytes and not self.flush(EXIT_SECONDS, patient=False):
             logger.warning(
                 "%d events for %s are not delivered (%s); they wait in %s for the next client, or for "
@@ -147,8 +156,9 @@ class Outbox:
                 self._sender.trouble or "no answer yet",
                 self._spool.waiting_in,
             )
-        elif self._sender.stop(_STOP_SECONDS):
+        if self._sender.stop(_STOP_SECONDS):
             self._spool.tidy()
+        self._is_finished = True
 
     def start_afresh(self) -> None:
         """In a forked child: a spool and a thread of its own; the parent delivers what is the parent's."""
@@ -156,7 +166,7 @@ class Outbox:
         self._renew()
 
     def _prepare_exit(self) -> None:
-        self._knows_exit = True
+        self._knows_exit, self._is_finished = True, False
         # A multiprocessing child ends without atexit, but not without this. Looked up: loading it for all costs 15 ms.
         multiprocessing = sys.modules.get("multiprocessing")
         if multiprocessing is not None and multiprocessing.parent_process() is not None:

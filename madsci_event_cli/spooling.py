@@ -9,7 +9,7 @@ from typing import Any
 from madsci_event_cli.connection import base_url
 from madsci_event_cli.delivery import Pace
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
-from madsci_event_cli.outbox import Limits, Outbox, outbox_for
+from madsci_event_cli.outbox import DeliveryStatus, Limits, Outbox, outbox_for
 from madsci_event_cli.outgoing import Outgoing, as_sent, as_whole_event, encode_line
 from madsci_event_cli.piped import PipedLines
 from madsci_event_cli.spool import Spool, directory_for
@@ -59,8 +59,27 @@ def deliver_waiting(server: str, environment: Mapping[str, str], diagnostics: Di
     root = spool_root(environment)
     if any(directory_for(base_url(server).rstrip("/"), root).glob("*.lock")):
         outbox = open_outbox(server, root, diagnostics)
-        outbox.look_for_dead()
-        outbox.flush_while_it_flows()
+        deliver_dead(outbox)
+
+
+def deliver_dead(outbox: Outbox) -> DeliveryStatus:
+    """Delivers what processes that have ended left, while it flows; what became of it."""
+    before = outbox.status()
+    outbox.look_for_dead()
+    outbox.flush_while_it_flows()
+    status = since(before, outbox.status())
+    outbox.finish()
+    return status
+
+
+def since(before: DeliveryStatus, now: DeliveryStatus) -> DeliveryStatus:
+    """What has become of events between two moments."""
+    return now._replace(
+        delivered=now.delivered - before.delivered,
+        set_aside=now.set_aside - before.set_aside,
+        conflicts=now.conflicts - before.conflicts,
+        lost=now.lost - before.lost,
+    )
 
 
 def spool_lines(
@@ -68,15 +87,17 @@ def spool_lines(
 ) -> ExitCode:
     """Every line an event, delivered as the server takes them; what it does not take in the end waits on disk."""
     outbox = open_outbox(server, spool_root(environment), diagnostics)
-    count = 0
+    before, count = outbox.status(), 0
     for line in lines:
         while outbox.is_nearly_full and lines.stopped_by is None:
             outbox.flush(1.0, patient=True)  # let the pipe wait: nothing is lost there
         outbox.emit(_event(line, event_of))
         count += 1
-    delivered = outbox.flush_while_it_flows() if count else True
-    status = outbox.status()
-    diagnostics.note(f"{count:,} events" + (" delivered" if delivered and not status.set_aside else ""))
+    if count:
+        outbox.flush_while_it_flows()
+    status = since(before, outbox.status())
+    outbox.finish()
+    diagnostics.note(f"{count:,} events read, {status.delivered:,} delivered")
     if status.set_aside or status.lost:
         diagnostics.error(f"{status.set_aside:,} were refused by the server and {status.lost:,} not kept")
         return ExitCode.REFUSED

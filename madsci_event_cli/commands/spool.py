@@ -55,7 +55,7 @@ def register_in(app: typer.Typer) -> None:
 def list_(session: Session) -> ExitCode:
     """List what waits, for which server, and what the server refused for good."""
     found = _spools(session)
-    lines = [line for waiting in found for line in _lines(waiting)] or [[("nothing waits", "dim")]]
+    lines = [line for waiting in found for line in _lines(waiting)] or [[("Nothing waits.", "dim")]]
     session.output.document({"spools": [waiting.document() for waiting in found]}, lines)
     return ExitCode.OK
 
@@ -71,11 +71,10 @@ def flush(
 
     Of every server, or of the one that --server names. Exits with 3 when events still wait.
     """
-    code = ExitCode.OK
-    for waiting in _spools(session):
-        if waiting.events or (set_aside and waiting.set_aside):
-            code = max(code, _flush(session, waiting, set_aside=set_aside))
-    return code
+    found = [waiting for waiting in _spools(session) if waiting.events or (set_aside and waiting.set_aside)]
+    if not found:
+        session.diagnostics.note("Nothing waits.")
+    return max((_flush(session, waiting, set_aside=set_aside) for waiting in found), default=ExitCode.OK)
 
 
 def drop(
@@ -102,27 +101,27 @@ def drop(
 
 
 def _spools(session: Session) -> list[Waiting]:
-    """Of the server that `--server` names, or of all."""
+    """Where anything is, of the server that `--server` names, or of all."""
     found = spools_in(spool_root(session.environment))
     if session.options.server is not None:
         from madsci_event_cli.connection import base_url  # 400 ms of httpx
 
         wanted = base_url(session.options.server).rstrip("/")
         found = ((server, directory) for server, directory in found if server == wanted)
-    return [waiting_for(server, directory) for server, directory in found]
+    every = (waiting_for(server, directory) for server, directory in found)
+    return [waiting for waiting in every if waiting.events or waiting.set_aside or waiting.living_processes]
 
 
 def _flush(session: Session, waiting: Waiting, *, set_aside: bool) -> ExitCode:
-    from madsci_event_cli.spooling import open_outbox  # 400 ms of httpx: only where something waits
+    from madsci_event_cli.spooling import deliver_dead, open_outbox  # 400 ms of httpx: only where something waits
 
     outbox = open_outbox(waiting.server, spool_root(session.environment), session.diagnostics)
     if set_aside:
         file, lines = set_aside_events(waiting.path)
-        if all([outbox.emit_line(line) for line in lines]):  # each, also after one that found no room
-            file.unlink(missing_ok=True)
-    outbox.look_for_dead()
-    outbox.flush_while_it_flows()
-    status = outbox.status()
+        for line in lines:
+            outbox.emit_line(line)
+        file.unlink(missing_ok=True)
+    status = deliver_dead(outbox)
     session.output.document(
         {"server": waiting.server, "delivered": status.delivered, "refused": status.set_aside, "left": status.pending},
         [[(f"{status.delivered:,} delivered to {visible(waiting.server)}", "")]],
@@ -144,7 +143,7 @@ def _lines(waiting: Waiting) -> list[list[Span]]:
     since = f"  since {waiting.oldest}" if waiting.oldest else ""
     lines.append(_line("waiting", (f"{waiting.events:,}", "level.warning" if waiting.events else ""), (since, "dim")))
     if waiting.living_processes:
-        lines.append(_line("", (f"{waiting.living_processes} processes deliver theirs themselves", "dim")))
+        lines.append(_line("", (f"processes that deliver theirs themselves: {waiting.living_processes}", "dim")))
     if waiting.set_aside:
         lines.append(
             _line("refused", (f"{waiting.set_aside:,}", "level.error"), (f"  {waiting.set_aside_file}", "dim"))
