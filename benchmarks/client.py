@@ -55,7 +55,8 @@ def timed(python: str, which: str, server: str, count: int, per_second: float, *
     """One run of client_loop.py. It is killed once it has spoken: what waits for a dead server need not end."""
     loop = str(Path(__file__).with_name("client_loop.py"))
     with tempfile.TemporaryDirectory() as directory:
-        command = [python, loop, which, server, directory, str(count), str(per_second)]
+        # -P: beside client_loop.py lies an http.py that is not the standard library's
+        command = [python, "-P", loop, which, server, directory, str(count), str(per_second)]
         command += [] if wait else ["--no-wait"]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=directory

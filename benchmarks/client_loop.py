@@ -1,6 +1,6 @@
 """What one program logs in a loop, timed: run by benchmarks/client.py, in any environment, by any of the loggers.
 
-    python client_loop.py ours|madsci|logging SERVER DIRECTORY COUNT PER_SECOND [--no-wait]
+    python -P client_loop.py ours|madsci|logging SERVER DIRECTORY COUNT PER_SECOND [--no-wait]
 
 Prints one JSON object: seconds of each quantile of the calls, of the whole, until all was delivered, and the peak of
 resident memory. Imports nothing of ours that it does not measure.
