@@ -107,7 +107,7 @@ def test_an_exception_that_was_never_raised_keeps_its_message(outgoing: Outgoing
 @pytest.mark.parametrize("how", ["true", "exception", "tuple"])
 def test_exc_info_is_the_traceback(outgoing: Outgoing, how: str) -> None:
     try:
-        _ = {}["well A9"]
+        _ = dict[str, int]()["well A9"]
     except KeyError as error:
         asked = {"true": True, "exception": error, "tuple": sys.exc_info()}[how]
         data = logged(outgoing, "aspirate failed", 40, exc_info=asked)["event_data"]
