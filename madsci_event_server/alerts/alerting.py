@@ -40,6 +40,8 @@ from madsci_event_server.storage.base import EventStore
 
 READ_PAUSE_SECONDS: Final = 0.25
 """The least time between two looks at new events: a burst is read in few, large gulps."""
+STOP_SECONDS: Final = 3.0
+"""How long the end waits for a mail that is being handed over."""
 RETRY_SECONDS: Final = 5.0
 """How long to let the store recover."""
 KEPT_FOR: Final = timedelta(days=90)
@@ -95,6 +97,8 @@ class Condition:
     silences: int
     mails_waiting: int
     dead_letters: int
+    failures: int
+    """Events, mails and rounds that broke alerting: each is a bug, and in the server's log."""
     last_failure: str | None
     """Why mail does not leave; None while it does."""
 
@@ -127,6 +131,7 @@ class Alerting:
         self._mail_written = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._prune_at: datetime | None = None
+        self._failures = 0
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -136,6 +141,9 @@ class Alerting:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._delivery.stopping = True
+        if self._delivery.under_way:  # a mail cut off after the server took it would be sent again
+            await asyncio.wait(self._tasks[1:], timeout=STOP_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -173,14 +181,16 @@ class Alerting:
     # --- Tasks ---
 
     async def _forever(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while True:
+        while not self._delivery.stopping:
             try:
                 await loop()
             except (StoreError, QueryTimedOut) as error:
                 _log.warning("alerting waits for the store: %s", error)
             except Exception:  # noqa: BLE001 - one bad event or mail must not end all alerting
+                self._failures += 1
                 _log.exception("alerting failed and goes on")
-            await asyncio.sleep(RETRY_SECONDS)
+            if not self._delivery.stopping:
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch(self) -> None:
         committed = 0
@@ -203,9 +213,10 @@ class Alerting:
         finally:
             commit.cancel()
             change.cancel()
+            await asyncio.gather(commit, change, return_exceptions=True)
 
     async def _post(self) -> None:
-        while True:
+        while not self._delivery.stopping:
             self._mail_written.clear()
             await self.post()
             try:
@@ -368,6 +379,7 @@ class Alerting:
             silences=sum(silence.active(now) for silence in await self._alerts.silences()),
             mails_waiting=mails[MailState.PENDING],
             dead_letters=mails[MailState.DEAD],
+            failures=self._failures + self._reader.failures + self._notifier.failures,
             last_failure=self._delivery.last_failure,
         )
 

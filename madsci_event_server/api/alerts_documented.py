@@ -46,6 +46,7 @@ _MAIL: Final[Schema] = {
     "state": "sent",
     "attempts": 1,
     "next_at": _TIME,
+    "turned_down": False,
     "retried_at": None,
     "last_answer": "250 OK",
     "finished_at": _TIME,
@@ -67,6 +68,7 @@ _CONDITION: Final[Schema] = {
     "silences": 0,
     "mails_waiting": 0,
     "dead_letters": 0,
+    "failures": 0,
     "last_failure": None,
 }
 

@@ -150,6 +150,8 @@ class Mail(BaseModel):
     attempts: int = 0
     next_at: datetime
     """When to try (again), while pending."""
+    turned_down: bool = False
+    """Whether the mail server talked to us, and would not have this mail for now."""
     retried_at: datetime | None = None
     """When somebody asked for another try; it is given up a day after that."""
     last_answer: str | None = None
