@@ -109,7 +109,11 @@ def _text(raw: bytes) -> Text:
     )
 
 
-APPS: Final[dict[str, type[ListApp | RichLogApp | DataTableApp]]] = {"EventList": ListApp, "RichLog": RichLogApp, "DataTable": DataTableApp}
+APPS: Final[dict[str, type[ListApp | RichLogApp | DataTableApp]]] = {
+    "EventList": ListApp,
+    "RichLog": RichLogApp,
+    "DataTable": DataTableApp,
+}
 
 
 async def absorb(name: str, count: int, batch: int) -> dict[str, float]:
@@ -118,7 +122,9 @@ async def absorb(name: str, count: int, batch: int) -> dict[str, float]:
     The screen paints between batches as often as Textual lets it. A tick is from one batch to the next.
     """
     app = APPS[name]()
-    made = [[lab_event(number) for number in range(start, start + batch)] for start in range(0, min(count, 100_000), batch)]
+    made = [
+        [lab_event(number) for number in range(start, start + batch)] for start in range(0, min(count, 100_000), batch)
+    ]
     worst, spent, fed = 0.0, 0.0, 0
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()

@@ -9,13 +9,15 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
+from orjson import Fragment
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import to_jsonable_python
 from ulid import ULID
 
+from madsci_event_server.derived import derived
 from madsci_event_server.errors import InvalidEvent, InvalidInput, shown
 from madsci_event_server.json_text import (
     DOUBTFUL,
@@ -38,6 +40,7 @@ RENAMED_EVENT_TYPES: Final = {"experiment_stop": "experiment_cancelled"}
 """What MADSci called a type before, and what it calls it now."""
 
 _SOURCE_ID_FIELDS: Final = frozenset(SOURCE_ID_FIELDS)
+_NO_IDS: Final[dict[str, Any]] = dict.fromkeys(SOURCE_ID_FIELDS)
 
 SERVER_FIELDS: Final = ("received_at", "archived", "archived_at")
 """The server's to set: what a sender says there is ignored."""
@@ -68,6 +71,9 @@ NAMED_BY: Final = {
     "user_name": "user_id",
 }
 """Names in `event_data` that stand beside the id of the same thing."""
+
+
+_NAMES: Final = frozenset({"node_name", *NAMED_BY})
 
 
 def new_event_id() -> str:
@@ -137,6 +143,12 @@ def format_time(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
+@lru_cache(maxsize=16)
+def _format_again(moment: datetime | None) -> str | None:
+    """For times that many events share: when their batch was received."""
+    return None if moment is None else format_time(moment)
+
+
 def time_to_us(moment: datetime) -> int:
     """Microseconds since 1970-01-01T00:00Z, exactly; negative before."""
     return (moment - _EPOCH) // _MICROSECOND
@@ -189,8 +201,11 @@ class OwnershipInfo(BaseModel):
     @classmethod
     def stored(cls, document: dict[str, Any]) -> Self:
         """The object of a parsed answer or stored row, unchecked: for what `wire` once gave."""
-        fields = {name: document.get(name) for name in SOURCE_ID_FIELDS}
-        return _constructed(cls, fields, {k: v for k, v in document.items() if k not in _SOURCE_ID_FIELDS})
+        fields = _NO_IDS | document
+        extra: dict[str, Any] = {}
+        if len(fields) > len(_NO_IDS):
+            extra = {name: fields.pop(name) for name in document if name not in _SOURCE_ID_FIELDS}
+        return _constructed(cls, fields, extra)
 
     def wire(self) -> dict[str, Any]:
         """The object as it is sent and answered: ids that are absent are left out."""
@@ -216,7 +231,7 @@ class Event(BaseModel):
     represented as JSON.
     """
 
-    model_config = ConfigDict(extra="allow", ignored_types=(cached_property,))
+    model_config = ConfigDict(extra="allow", ignored_types=(derived,))
 
     event_id: str = Field(default_factory=new_event_id, min_length=1, max_length=MAX_ID_CHARACTERS)
     """The sender's; a ULID where it gave none. Stored at most once."""
@@ -292,29 +307,35 @@ class Event(BaseModel):
 
     def wire(self) -> dict[str, Any]:
         """The event as every answer carries it: the id under both keys, `archived` and `archived_at` last."""
+        fields = self.__dict__
+        event_id = fields["event_id"]
         found = {
-            "_id": self.event_id,
-            "event_id": self.event_id,
-            "event_type": self.event_type,
-            "log_level": int(self.log_level),
-            "alert": self.alert,
-            "event_timestamp": format_time(self.event_timestamp),
-            "source": self.source.wire(),
-            "event_data": self.event_data,
-            "trace_id": self.trace_id,
-            "span_id": self.span_id,
+            "_id": event_id,
+            "event_id": event_id,
+            "event_type": fields["event_type"],
+            "log_level": int(fields["log_level"]),
+            "alert": fields["alert"],
+            "event_timestamp": format_time(fields["event_timestamp"]),
+            "source": fields["source"].wire(),
+            "event_data": fields["event_data"],
+            "trace_id": fields["trace_id"],
+            "span_id": fields["span_id"],
         }
         if self.__pydantic_extra__:
             found.update(self.__pydantic_extra__)
-        found["received_at"] = None if self.received_at is None else format_time(self.received_at)
-        found["archived"] = self.archived
-        found["archived_at"] = None if self.archived_at is None else format_time(self.archived_at)
+        found["received_at"] = _format_again(fields["received_at"])
+        found["archived"] = fields["archived"]
+        found["archived_at"] = _format_again(fields["archived_at"])
         return found
 
     def encode(self) -> bytes:
         """`wire` as compact JSON. Ends in NOT_ARCHIVED_TAIL or in an `archived_tail`."""
         found = self.wire()
+        if self._plain_data is None:
+            return encode_json(found)
+        found["event_data"] = Fragment(self._plain_data)
         body = encode_queryable(found)
+        found["event_data"] = self.event_data
         if body is None:
             return encode_json(found)
         if "document" not in self.__dict__:
@@ -323,7 +344,7 @@ class Event(BaseModel):
             self.__dict__["document"] = found
         return body
 
-    @cached_property
+    @derived
     def document(self) -> dict[str, Any]:
         """The queryable form: what selectors see. The id is `event_id` only."""
         found = self.wire()
@@ -331,7 +352,21 @@ class Event(BaseModel):
         changed: dict[str, Any] = queryable(found) if encode_queryable(found) is None else found
         return changed
 
-    @cached_property
+    @derived
+    def _plain_data(self) -> bytes | None:
+        """`event_data` as JSON, where that is its queryable form."""
+        return encode_queryable(self.event_data)
+
+    @derived
+    def data(self) -> Any:
+        """`event_data` in its queryable form."""
+        return self.event_data if self._plain_data is not None else queryable(self.event_data)
+
+    def derive(self) -> None:
+        """Works out now what a store is going to ask for, all of it but what depends on when it was received."""
+        _ = self.kind, self.ids, self.message, self.name, self.named_ids
+
+    @derived
     def kind(self) -> str:
         """What the event is about: its type, or the one MADSci's client hid in `event_data` behind `log_info`."""
         outer = self.event_type
@@ -342,27 +377,27 @@ class Event(BaseModel):
                 return _type_or(inner, outer)
         return outer
 
-    @cached_property
+    @derived
     def ids(self) -> dict[str, str]:
         """The ids it can be found by, in canonical form: of `source`, else the same key of `event_data`."""
         source = self.source.__dict__
         action_id = (self.source.__pydantic_extra__ or _NOTHING).get("action_id")
-        data = self.document["event_data"]
+        data = self.data
         if not isinstance(data, dict):
             data = _NOTHING
         found = {}
         for field in ID_FIELDS:
             value = source.get(field) if field != "action_id" else action_id
-            if value is None:
-                value = data.get(field)
-            if value is not None and isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
+            if value is None and (value := data.get(field)) is None:
+                continue
+            if isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
                 found[field] = canonical_id(queryable(value))
         return found
 
-    @cached_property
+    @derived
     def message(self) -> str:
         """One text that says it: `event_data.message`, the text that was logged, else the kind and compact data."""
-        data = self.document["event_data"]
+        data = self.data
         if isinstance(data, dict):
             text = data.get("message")
             if isinstance(text, str):
@@ -375,13 +410,13 @@ class Event(BaseModel):
             return self.kind
         return f"{self.kind} {encode_json(data).decode()}"
 
-    @cached_property
+    @derived
     def name(self) -> str | None:
         """The human name of what it is about, or None: a node's before that of the component that says it."""
         source_name = (self.source.__pydantic_extra__ or {}).get("name")
         if isinstance(source_name, str) and source_name:
             return str(queryable(source_name))
-        data = self.document["event_data"]
+        data = self.data
         if not isinstance(data, dict):
             return None
         node_name = data.get("node_name")
@@ -389,10 +424,10 @@ class Event(BaseModel):
             return node_name
         return _component_name(data)
 
-    @cached_property
+    @derived
     def named_ids(self) -> tuple[NamedId, ...]:
         """The names this event gives to ids: of who sent it, of the node it is about, and of what it belongs to."""
-        data = self.document["event_data"]
+        data = self.data
         found = {}
         sender = (self.source.__pydantic_extra__ or {}).get("name")
         if not isinstance(sender, str) or not sender:
@@ -406,18 +441,20 @@ class Event(BaseModel):
             found.update(_names_beside_ids(data, self.ids))
         return tuple(NamedId(field, id_, name) for (field, id_), name in found.items())
 
-    @cached_property
+    @derived
     def words(self) -> frozenset[str]:
         """The words `search` finds it by: of message, name, kind and every string in `event_data`."""
         texts = [self.message, self.kind]
         if self.name is not None:
             texts.append(self.name)
-        _collect_strings(self.document["event_data"], texts)
+        _collect_strings(self.data, texts)
         return distinct_words(texts)
 
     def source_value(self, key: str) -> str | None:
         """`source[key]` as filters compare it: text as it is, any other JSON value as compact JSON; None if absent."""
-        value = self.document["source"].get(key)
+        value = self.source.__dict__.get(key)
+        if value is None:
+            value = queryable(self.source.__pydantic_extra__ or _NOTHING).get(key)
         if value is None:
             return None
         return canonical_id(value) if isinstance(value, str) else encode_json(value).decode()
@@ -660,7 +697,9 @@ def _component_name(data: Mapping[str, Any]) -> str | None:
 
 
 def _names_beside_ids(data: Mapping[str, Any], ids: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    found = {}
+    found: dict[tuple[str, str], str] = {}
+    if _NAMES.isdisjoint(data):
+        return found
     node_id, node_name = data.get("node_id"), data.get("node_name")
     if isinstance(node_id, str) and node_id and isinstance(node_name, str) and node_name:
         found["node_id", canonical_id(node_id)] = node_name

@@ -19,7 +19,9 @@ from madsci_event_server.query import EventQuery
 
 _FLAGS: Final = {"alert": True, "no-alert": False, "archived": True}
 _REPEATABLE: Final = frozenset(
-    name for name in FILTER_OPTIONS if name not in ("level", "since", "until", "alert", "archived", "search", "regex", "selector")
+    name
+    for name in FILTER_OPTIONS
+    if name not in ("level", "since", "until", "alert", "archived", "search", "regex", "selector")
 )
 
 
@@ -86,7 +88,13 @@ def _quoted(text: str) -> str:
     if visible(text) == text:
         return shlex.quote(text)
     escaped = text.replace("\\", r"\\").replace("'", r"\'")
-    return "$'" + "".join(c if visible(c) == c else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}" for c in escaped) + "'"
+    return (
+        "$'"
+        + "".join(
+            c if visible(c) == c else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}" for c in escaped
+        )
+        + "'"
+    )
 
 
 def _words(query: EventQuery) -> Iterator[str]:

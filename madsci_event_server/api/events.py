@@ -116,6 +116,7 @@ class _Batch:
         except InvalidInput as error:
             self._rejected.append({"index": item.place, "error": problem_text(error)})
         else:
+            event.derive()  # here, while the store is busy with those before
             self._events.append(event)
             self._bytes += len(item.body)
 
