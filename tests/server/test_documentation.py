@@ -95,7 +95,7 @@ def test_every_filter_is_documented() -> None:
 
 
 async def test_documented_examples_are_accepted(document: dict[str, Any], client: httpx.AsyncClient) -> None:
-    """As they stand: cursors apart, which are of a store that is not here, and streams, which never end by themselves."""
+    """As they stand: but for cursors, which are of a store that is not here, and streams, which do not end."""
     for method, path, entry in operations(document):
         if "application/json" not in entry["responses"]["200"]["content"]:
             continue
