@@ -97,7 +97,7 @@ class Histogram(SpanLines):
         if not inside:
             return (" ", "")
         lower, end = inside[0]
-        if end < min(top, 8) and top >= 8 and len(inside) > 1:  # noqa: PLR2004
+        if end < min(top, 8) and top >= 8 and len(inside) > 1:
             return (_EIGHTHS[end], f"{lower} on.{inside[1][0]}")
         return (_EIGHTHS[min(top, 8)], lower if end * 2 >= min(top, 8) else inside[-1][0])
 
@@ -129,9 +129,9 @@ class Histogram(SpanLines):
     def _time_text(self, moment: datetime) -> str:
         local = moment.astimezone(self._zone())
         seconds = self._interval.total_seconds()
-        if seconds >= 21_600:  # noqa: PLR2004
+        if seconds >= 21_600:
             return f"{local:%d %b}"
-        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"  # noqa: PLR2004
+        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"
 
 
 def _sums(counts: Mapping[EventLogLevel, int]) -> tuple[int, int, int]:

@@ -87,7 +87,7 @@ class StatusLine(SpanLines):
             return [(" following ", "")]
         new = f" {status.pending:,} new" if status.pending else ""
         errors = f" ({status.pending_errors:,} ERR)" if status.pending_errors else ""
-        hint = " End follows" if width >= 100 and status.pending else ""  # noqa: PLR2004
+        hint = " End follows" if width >= 100 and status.pending else ""
         return [(f" PAUSED{new}{errors} ", "reverse bold"), (f"{hint} ", "dim")]
 
     def _filter(self, width: int) -> list[Piece]:
@@ -99,7 +99,7 @@ class StatusLine(SpanLines):
         hidden = max(status.total - status.matching, 0)
         many = "filter" if status.filters == 1 else "filters"
         found: list[Piece] = [(f" {status.matching:,} of {status.total:,} ", "bold")]
-        if width >= 70:  # noqa: PLR2004
+        if width >= 70:
             found.append((f" {status.filters} {many} hide {hidden:,} {status.counted} ", "level.warning"))
         return found
 
@@ -120,6 +120,6 @@ class StatusLine(SpanLines):
 
 def span_text(seconds: float) -> str:
     """`8 s`, `3 min`, `2 h`."""
-    if seconds < 90:  # noqa: PLR2004
+    if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
