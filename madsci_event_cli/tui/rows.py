@@ -104,7 +104,7 @@ class _Calendar:
         quarter = text[:14] + bytes([48 + int(text[14:16]) // 15])
         found = self._days.get(quarter)
         if found is None:
-            if len(self._days) > 1000:  # noqa: PLR2004
+            if len(self._days) > 1000:
                 self._days.clear()
             found = self._days[quarter] = time_of(raw).astimezone(self._zone).date()
         return found

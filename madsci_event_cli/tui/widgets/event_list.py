@@ -454,7 +454,7 @@ def _note_strip(note: Note, width: int, base: Style) -> Strip:
     style = base + style_of(NOTE_STYLES[note.kind])
     text = f"── {note.text} " if note.kind != "broken" else f" ? {note.text} "
     fill = "─" if note.kind != "broken" else " "
-    if width < 8:  # noqa: PLR2004
+    if width < 8:
         return Strip([Segment(fill * width, style)])
     shown = Strip([Segment(text, style)])
     if shown.cell_length < width:
