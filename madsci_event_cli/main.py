@@ -8,7 +8,21 @@ from typing import Any, BinaryIO, TextIO
 
 import typer
 
-from madsci_event_cli.commands import alerts, archive, get, log, purge, query, serve, spool, stats, status, tail, tui
+from madsci_event_cli.commands import (
+    alerts,
+    archive,
+    get,
+    log,
+    purge,
+    query,
+    serve,
+    spool,
+    stats,
+    status,
+    store,
+    tail,
+    tui,
+)
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
 from madsci_event_cli.helping import Group
 from madsci_event_cli.output import ReaderGone
@@ -52,6 +66,7 @@ log.register_in(app)
 archive.register_in(app)
 purge.register_in(app)
 spool.register_in(app)
+store.register_in(app)
 serve.register_in(app)
 
 

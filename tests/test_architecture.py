@@ -51,7 +51,7 @@ def direct_imports(graph: grimp.ImportGraph) -> set[tuple[str, str]]:
 
 
 def test_the_command_line_imports_only_the_contract_from_the_server(graph: grimp.ImportGraph) -> None:
-    """`serve` may also run the app: it is the server."""
+    """`serve` may also run the app: it is the server. `store` works where no server is."""
     allowed = {f"madsci_event_server.{module}" for module in SHARED_WITH_THE_CLI}
     across = {
         (importer, imported)

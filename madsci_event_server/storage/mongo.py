@@ -32,7 +32,7 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.mongo_counting import Counting, check_fields
-from madsci_event_server.storage.mongo_database import Database, Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_database import RETRY_SECONDS, Database, Document, Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import (
     ARCHIVED,
     COUNTER,
@@ -158,6 +158,24 @@ class MongoStore:
             appended = await mongo_writing.append_alone(self._database, new, outcomes)
             lease.last_seq = outcomes.seq
         return appended
+
+    async def restore(self, events: Sequence[StoredEvent]) -> int:
+        """Stores events in the places they had elsewhere."""
+        async with self._writing:
+            if self._lease is None:
+                restored = await self._database.transaction(
+                    lambda session, _: mongo_writing.restore(self._database, session, events)
+                )
+            else:
+                last = max((stored.seq for stored in events), default=0)
+                await self._lease.reserve(max(0, last - self._lease.last_seq))
+                with self._database.lookup(RETRY_SECONDS):
+                    restored = await mongo_writing.restore(self._database, None, events)
+                self._lease.last_seq = max(self._lease.last_seq, last)
+            await self._know_values(restored)
+        for one in restored:
+            self._names.add(one.named)
+        return len(restored)
 
     async def _know_values(self, new: Sequence[NewEvent]) -> None:
         """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
