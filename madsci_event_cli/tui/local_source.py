@@ -35,7 +35,7 @@ _LINES_A_SLICE: Final = 100
 """Read between two looks at the keyboard: a few milliseconds."""
 
 _LINES_A_PAGE: Final = 20_000
-"""After so many lines a page comes back with what it has, so that a rare match in a large file keeps showing progress."""
+"""After so many lines a page comes back with what it has: a rare match in a large file must not keep others waiting."""
 
 _LOOK_AGAIN_SECONDS: Final = 0.5
 
@@ -214,7 +214,8 @@ class LocalSource:
 
     @property
     def _lines(self) -> Lines:
-        assert self._opened is not None, "used outside `async with`"
+        if self._opened is None:
+            raise RuntimeError("a source is read inside its `async with`")
         return self._opened
 
     async def follow(self, query: EventQuery) -> AsyncIterator[FeedItem]:

@@ -19,7 +19,6 @@ from madsci_event_server.errors import ServerError, ServerRefused, UnexpectedAns
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.query import EventQuery
 
-
 ASK_AGAIN_SECONDS: Final = 30.0
 
 

@@ -108,7 +108,7 @@ class Source(Protocol):
         """What is new from the moment of the first LinkChanged("live") on, for ever; connects again by itself."""
 
     async def older(self, query: EventQuery, after: str | None, limit: int) -> Page:
-        """The newest page before a place (`next` of the page before it), from the newest event on where there is none."""
+        """The newest page before a place (`next` of the page before it), or from the newest event on."""
 
     async def newer(self, query: EventQuery, after: str | None, limit: int) -> Page:
         """The oldest page after a place, from the oldest event on where there is none."""
@@ -124,6 +124,6 @@ class Source(Protocol):
 
 def span_text(seconds: float) -> str:
     """`8 s`, `3 min`, `2 h`."""
-    if seconds < 90:  # noqa: PLR2004
+    if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"

@@ -109,7 +109,9 @@ async def test_an_empty_file(lab: Path) -> None:
     path = lab / "events.jsonl"
     path.touch()
     async with watching(file_source(path)) as dashboard:
-        await dashboard.press("up", "enter", "e", "E", "g", "end", "i", "y", "m", "tab", "down", "enter", "exclamation_mark", "c")
+        await dashboard.press(
+            "up", "enter", "e", "E", "g", "end", "i", "y", "m", "tab", "down", "enter", "exclamation_mark", "c"
+        )
 
         assert dashboard.events == []
 
@@ -118,7 +120,9 @@ async def test_an_empty_file(lab: Path) -> None:
 def test_what_a_terminal_is_sent_holds_no_sequence_of_an_event(lab: Path) -> None:
     """On a real pseudo-terminal, from a real pipe: titles and clipboard writes stay pictures."""
     path = lab / "events.jsonl"
-    path.write_text(json.dumps({"event_data": {"message": HOSTILE["title"] + HOSTILE["clipboard"] + " the end"}}) + "\n")
+    path.write_text(
+        json.dumps({"event_data": {"message": HOSTILE["title"] + HOSTILE["clipboard"] + " the end"}}) + "\n"
+    )
     sent = _on_a_terminal(f"{sys.executable} -m madsci_event_cli tui - < {path}", until="the end")
 
     assert b"\x1b]0;pwned" not in sent

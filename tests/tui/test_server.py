@@ -109,7 +109,9 @@ async def test_filters_narrow_and_widen_to_the_exact_rows(server: LiveServer) ->
         dashboard.screen.prompt.input.value = "--type workflow_* --node liquidhandler_1"
         await dashboard.press("enter")
         names = {"liquidhandler_1"}
-        node_ids = {id_ for (field, id_), name in dashboard.screen.names.items() if field == "node_id" and name in names}
+        node_ids = {
+            id_ for (field, id_), name in dashboard.screen.names.items() if field == "node_id" and name in names
+        }
         assert ids(dashboard.events) == [
             event.event_id
             for event in events

@@ -137,7 +137,6 @@ class DashboardScreen(TakingScreen):
         self.remove_class("-reading")
         self.event_list.focus()
 
-
     # --- what is shown, and how --------------------------------------------------------------------------------------
 
     def action_toggle_facets(self) -> None:
@@ -209,7 +208,14 @@ class DashboardScreen(TakingScreen):
         if self.query_one(FacetPanel).has_focus:
             return [("Enter", "show only"), ("x", "hide"), ("c", "show all"), ("Esc", "back")]
         if self.event_list.following:
-            return [("↑", "choose"), ("E", "last error"), ("&", "filter"), ("/", "search"), ("Space", "pause"), ("Tab", "values")]
+            return [
+                ("↑", "choose"),
+                ("E", "last error"),
+                ("&", "filter"),
+                ("/", "search"),
+                ("Space", "pause"),
+                ("Tab", "values"),
+            ]
         return [
             ("End", "follow"),
             ("Enter", "read"),

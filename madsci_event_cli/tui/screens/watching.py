@@ -6,7 +6,7 @@ What is shown is one query: of the feed that follows it, of the pages beyond the
 import asyncio
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from textual import on, work
 from textual.screen import Screen
@@ -17,7 +17,6 @@ from madsci_event_cli.tui.feed import Feed
 from madsci_event_cli.tui.narrowing import chips
 from madsci_event_cli.tui.pager import Pager
 from madsci_event_cli.tui.rows import Item, Note, Row, time_of
-from madsci_event_cli.tui.searching import Found
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Counts, Source
 from madsci_event_cli.tui.widgets.detail_pane import DetailPane
@@ -28,12 +27,21 @@ from madsci_event_cli.tui.widgets.status_line import Status, StatusLine
 from madsci_event_server.errors import MadsciEventsError
 from madsci_event_server.query import EventQuery
 
+if TYPE_CHECKING:
+    from madsci_event_cli.tui.searching import Found
+
 _REST_AFTER_COUNTING: Final = 9
 """So many times as long as counting took nothing is counted: a tenth of the source's time at most."""
 
 _NOTICE_SECONDS: Final = 10
 
-WINDOWS: Final = ((900, "in 15 min"), (3600, "in 1 h"), (6 * 3600, "in 6 h"), (86_400, "in 24 h"), (7 * 86_400, "in 7 d"))
+WINDOWS: Final = (
+    (900, "in 15 min"),
+    (3600, "in 1 h"),
+    (6 * 3600, "in 6 h"),
+    (86_400, "in 24 h"),
+    (7 * 86_400, "in 7 d"),
+)
 """How far back counts go, in seconds, and how the screen says it."""
 
 

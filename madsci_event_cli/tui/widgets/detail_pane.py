@@ -51,8 +51,8 @@ class DetailPane(ScrollView, can_focus=True):
     class LineSelected(Message):
         """The cursor is on another line."""
 
-    def __init__(self, names: Names, zone: Callable[[], tzinfo | None], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names, zone: Callable[[], tzinfo | None]) -> None:
+        super().__init__()
         self._names = names
         self._zone = zone
         self.event: Event | None = None
@@ -86,7 +86,12 @@ class DetailPane(ScrollView, can_focus=True):
             []
             if self.event is None
             else detail_lines(
-                self.event, width=width, zone=self._zone(), names=self._names, toggled=self._toggled, around=self._around
+                self.event,
+                width=width,
+                zone=self._zone(),
+                names=self._names,
+                toggled=self._toggled,
+                around=self._around,
             )
         )
         self.cursor = min(self.cursor, max(len(self._lines) - 1, 0))

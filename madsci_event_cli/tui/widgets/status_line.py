@@ -48,8 +48,8 @@ class StatusLine(SpanLines):
     class FollowToggled(Message):
         """The view's state was clicked."""
 
-    def __init__(self, status: Status, zone: Callable[[], tzinfo | None], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, status: Status, zone: Callable[[], tzinfo | None]) -> None:
+        super().__init__()
         self.status = status
         self._zone = zone
 
@@ -89,7 +89,7 @@ class StatusLine(SpanLines):
             return [(" following ", "")]
         new = f" {status.pending:,} new" if status.pending else ""
         errors = f" ({status.pending_errors:,} ERR)" if status.pending_errors else ""
-        hint = " End follows" if width >= 100 and status.pending else ""  # noqa: PLR2004
+        hint = " End follows" if width >= 100 and status.pending else ""
         return [(f" PAUSED{new}{errors} ", "reverse bold"), (f"{hint} ", "dim")]
 
     def _filter(self, width: int) -> list[Piece]:
@@ -103,7 +103,7 @@ class StatusLine(SpanLines):
         hidden = max(status.total - status.matching, 0)
         hide = "filter hides" if status.filters == 1 else "filters hide"
         found: list[Piece] = [(f" {status.matching:,} of {status.total:,} ", "bold")]
-        if width >= 70:  # noqa: PLR2004
+        if width >= 70:
             found.append((f" {status.filters} {hide} {hidden:,} {status.counted} ", "level.warning"))
         return found
 
