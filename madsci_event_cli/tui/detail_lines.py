@@ -343,7 +343,7 @@ def _write_around(out: _Writer, event: Event, around: Around, zone: tzinfo | Non
             (fitted(text, max(room, 1)).rstrip(), style),
             field="event_id",
             value=other.event_id,
-            copy=other.event_id,
+            copy=other.event_timestamp.isoformat(),
         )
 
 

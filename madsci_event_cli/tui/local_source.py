@@ -17,7 +17,7 @@ from madsci_event_cli.tui.counting import Tally
 from madsci_event_cli.tui.narrowing import filters_of
 from madsci_event_cli.tui.rows import Item, Note
 from madsci_event_cli.tui.source import Arrived, Counts, FeedItem, LinkChanged, Page
-from madsci_event_server.errors import InvalidInput
+from madsci_event_server.errors import InvalidInput, NotFound
 from madsci_event_server.event import Event
 from madsci_event_server.json_text import parse_json
 from madsci_event_server.query import EventQuery
@@ -286,6 +286,13 @@ class LocalSource:
     async def names(self) -> Sequence[tuple[str, str, str]]:
         """None before anything was counted: counting meets them."""
         return ()
+
+    async def alerts(self) -> None:
+        """Nothing watches a file."""
+
+    async def acknowledge(self, alert_id: str, by: str) -> None:
+        """There is nothing to take on."""
+        raise NotFound(f"no alert {alert_id}: a file has none")
 
 
 def read_event(line: bytes) -> Event | Note:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from madsci_event_cli.tui.rows import Item
 from madsci_event_server.event import EventLogLevel
@@ -85,6 +85,20 @@ class Counts:
     """Names met while counting: (id field, id, name)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """What is wrong in the lab, as the server's alerting has it."""
+
+    unresolved: Sequence[Mapping[str, Any]]
+    """As the server answers them, the one that counted last first."""
+    open: int
+    """How many nobody has taken on."""
+    silences: int
+    """How many silences hold: one that was forgotten hides an outage."""
+    trouble: str
+    """Why mail does not leave; "" while it does."""
+
+
 class Source(Protocol):
     """Opened and closed as an async context manager."""
 
@@ -120,6 +134,12 @@ class Source(Protocol):
 
     async def names(self) -> Sequence[tuple[str, str, str]]:
         """Human names: (id field, id, name)."""
+
+    async def alerts(self) -> Alerts | None:
+        """What is wrong; None where nothing watches for it."""
+
+    async def acknowledge(self, alert_id: str, by: str) -> None:
+        """Takes an alert on, in somebody's name."""
 
 
 def span_text(seconds: float) -> str:
