@@ -339,7 +339,8 @@ class EventList(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> Columns:
-        return columns_for(max(self.size.width - 1, 0))
+        # The scroll bar lies over the last cells of the lines; the first is for marks.
+        return columns_for(max(self.scrollable_content_region.width - 1, 0))
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 
