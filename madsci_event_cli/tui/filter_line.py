@@ -13,13 +13,15 @@ from typing import Any, Final
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
 from madsci_event_cli.rendering import visible
 from madsci_event_cli.tui.narrowing import filters_of, level_name
-from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
+from madsci_event_server.errors import InvalidQuery, shown
 from madsci_event_server.event import EventLogLevel, EventType, format_time
 from madsci_event_server.query import EventQuery
 
 _FLAGS: Final = {"alert": True, "no-alert": False, "archived": True}
 _REPEATABLE: Final = frozenset(
-    name for name in FILTER_OPTIONS if name not in ("level", "since", "until", "alert", "archived", "search", "regex", "selector")
+    name
+    for name in FILTER_OPTIONS
+    if name not in ("level", "since", "until", "alert", "archived", "search", "regex", "selector")
 )
 
 
@@ -82,11 +84,17 @@ def filter_line(query: EventQuery) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As a shell takes it; control characters as bash and zsh escape them, so that the command can be shown and pasted."""
+    """As a shell takes it; control characters as bash and zsh escape them, so that it can be shown and pasted."""
     if visible(text) == text:
         return shlex.quote(text)
     escaped = text.replace("\\", r"\\").replace("'", r"\'")
-    return "$'" + "".join(c if visible(c) == c else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}" for c in escaped) + "'"
+    return (
+        "$'"
+        + "".join(
+            c if visible(c) == c else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}" for c in escaped
+        )
+        + "'"
+    )
 
 
 def _words(query: EventQuery) -> Iterator[str]:

@@ -16,7 +16,11 @@ FOLDER = Path(__file__).parent / "golden" / ("no_color" if "NO_COLOR_RUN" in os.
 def check(name: str, dashboard: Watched) -> None:
     """Compares what stands on the screen, widget by widget, with the file of that name."""
     shown = [widget for widget in dashboard.screen.walk_children(Widget) if widget.display and not widget.children]
-    drawn = [widget for widget in shown if widget.size and widget.region and type(widget).render_line is not Widget.render_line]
+    drawn = [
+        widget
+        for widget in shown
+        if widget.size and widget.region and type(widget).render_line is not Widget.render_line
+    ]
     found = "\n".join(f"=== {type(widget).__name__}\n{tagged(widget)}" for widget in drawn)
     path = FOLDER / name
     if os.environ.get("REWRITE_GOLDEN"):

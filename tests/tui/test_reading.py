@@ -52,7 +52,12 @@ def test_a_traceback_keeps_its_lines() -> None:
 
 
 def test_no_line_is_wider_than_the_pane() -> None:
-    data = {"message": "long " * 100, "text": "界" * 300, "url": "x" * 500, "deep": {"a": {"b": {"c": {"d": "e" * 90}}}}}
+    data = {
+        "message": "long " * 100,
+        "text": "界" * 300,
+        "url": "x" * 500,
+        "deep": {"a": {"b": {"c": {"d": "e" * 90}}}},
+    }
     lines = detail_lines(Event.model_validate({"event_data": data}), width=40, zone=None, names={})
 
     assert max(sum(len(text) for text, _ in line.spans) for line in lines if "界" not in str(line.spans)) <= 40

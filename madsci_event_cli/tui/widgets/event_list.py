@@ -4,10 +4,9 @@ Cost depends on the lines on the screen, not on the rows held. While it follows,
 scroll and one refresh. While paused, arriving events are only kept and counted: not a byte is drawn.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, tzinfo
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -26,6 +25,9 @@ from madsci_event_cli.tui.palette import NOTE_STYLES, split_at, style_of
 from madsci_event_cli.tui.row_line import Cell, Columns, columns_for, event_cells
 from madsci_event_cli.tui.rows import Item, Note, Row, RowWindow, id_of, level_of, time_of
 from madsci_event_server.event import Event, EventLogLevel
+
+if TYPE_CHECKING:
+    import re
 
 MAX_PENDING: Final = 20_000
 """Events kept while paused; more are counted and read again from the source when the operator goes on."""
@@ -55,10 +57,8 @@ class EventList(ScrollView, can_focus=True):
     class TailWanted(Message):
         """The operator wants the newest events, and the window does not hold all of them."""
 
-    def __init__(
-        self, names: Names, zone: Callable[[], tzinfo | None], *, window: RowWindow | None = None, id: str | None = None
-    ) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names, zone: Callable[[], tzinfo | None], *, window: RowWindow | None = None) -> None:
+        super().__init__()
         self.window = window or RowWindow(zone())
         self.following = True
         self.at_newest = True
@@ -271,8 +271,7 @@ class EventList(ScrollView, can_focus=True):
         if self.selected is None:
             self.select(self._bottom_visible())
             return
-        assert self.cursor is not None
-        wanted = self.cursor + rows
+        wanted = self.selected.number + rows
         if wanted > self.window.last:
             self._ask_for_more(above=False)
         if wanted - self.window.first < self.size.height and rows < 0:
@@ -340,7 +339,8 @@ class EventList(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> Columns:
-        return columns_for(max(self.size.width - 1, 0))
+        # The scroll bar lies over the last cells of the lines; the first is for marks.
+        return columns_for(max(self.scrollable_content_region.width - 1, 0))
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 

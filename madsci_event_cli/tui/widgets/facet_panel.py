@@ -59,8 +59,8 @@ class FacetPanel(ScrollView, can_focus=True):
         Binding("x", "choose(True)", "Hide this", show=False),
     ]
 
-    def __init__(self, names: Names, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names) -> None:
+        super().__init__()
         self._names = names
         self._lines: list[FacetLine] = []
         self.cursor = 1
@@ -70,7 +70,9 @@ class FacetPanel(ScrollView, can_focus=True):
         here = self.line
         self._lines = list(facet_lines(counts, query, self._names))
         if here is not None:
-            same = (index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value))
+            same = (
+                index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value)
+            )
             self.cursor = next(same, min(self.cursor, max(len(self._lines) - 1, 0)))
         self.virtual_size = Size(self.size.width, len(self._lines))
         self.refresh()
@@ -155,7 +157,9 @@ def _states(query: EventQuery, field: str) -> Mapping[str, str]:
     filters = filters_of(query)
     if field == "log_level":
         narrowed = "log_level" in filters or "level" in filters
-        return {level.name.lower(): "+" if level in query.levels else "-" for level in EventLogLevel} if narrowed else {}
+        return (
+            {level.name.lower(): "+" if level in query.levels else "-" for level in EventLogLevel} if narrowed else {}
+        )
     if field == "alert":
         return {} if query.alert is None else {str(query.alert).lower(): "+"}
     terms = [*filters.get(field, ()), *(filters.get("node", ()) if field == "name" else ())]
@@ -189,7 +193,7 @@ def _line_spans(line: FacetLine, width: int) -> Sequence[tuple[str, str]]:
 
 def _cut_inside(label: str, width: int) -> str:
     """Cut before the id's end, which is what tells one from another."""
-    head, ellipsis, end = label.rpartition("…")
+    head, _, end = label.rpartition("…")
     if cells(label) <= width or not head:
         return cut(label, width)
     return f"{cut(head, max(width - cells(end), 1)).rstrip('… ')}…{end}"
