@@ -30,3 +30,8 @@ async def bench(store: EventStore, post: Post) -> AsyncIterator[Bench]:
     """Alerting that mails Ada."""
     async with a_bench(store, post) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocks(no_blocking: None) -> None:
+    """Alerting shares its event loop with the posts of a whole lab."""
