@@ -99,5 +99,5 @@ def test_settings_are_shown_without_login_or_password() -> None:
 
 
 def test_a_definition_that_is_not_there_is_named() -> None:
-    with pytest.raises(InvalidSettings, match=r"--definition: nowhere.yaml cannot be read"):
+    with pytest.raises(InvalidSettings, match=r"nowhere.yaml: cannot be read"):
         Settings.read({}, definition=Path("nowhere.yaml"))
