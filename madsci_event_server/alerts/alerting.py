@@ -42,6 +42,10 @@ READ_PAUSE_SECONDS: Final = 0.25
 """The least time between two looks at new events: a burst is read in few, large gulps."""
 RETRY_SECONDS: Final = 5.0
 """How long to let the store recover."""
+STANDBY_SECONDS: Final = 2.0
+"""How often a server asks whether it is now the one that alerts."""
+LOOK_AGAIN_SECONDS: Final = 5.0
+"""What people did on another server is noticed at the latest after this."""
 KEPT_FOR: Final = timedelta(days=90)
 """How long resolved alerts, finished mails and silences that are over can be looked up."""
 LONGEST_SILENCE: Final = timedelta(days=30)
@@ -127,6 +131,8 @@ class Alerting:
         self._mail_written = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._prune_at: datetime | None = None
+        self._leads = True
+        """Whether this server was the one that alerts when it last asked."""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -139,6 +145,8 @@ class Alerting:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self._leads:
+            return  # another server is further
         try:
             await self._reader.save()
         except StoreError as error:  # some events will be read again
@@ -185,11 +193,21 @@ class Alerting:
     async def _watch(self) -> None:
         committed = 0
         while True:
+            await self._until_leading()
             await self.watch()
             await asyncio.sleep(READ_PAUSE_SECONDS)
             if self._prune_at is not None and self._clock() >= self._prune_at:
                 await self._prune(self._clock())
             committed = await self._until_committed(max(committed, self._reader.seq))
+
+    async def _until_leading(self) -> None:
+        """Waits while another server on the same store alerts; then goes on from where that one was."""
+        while not await self._alerts.leads():
+            self._leads = False
+            await asyncio.sleep(STANDBY_SECONDS)
+        if not self._leads:
+            await self._reader.open()
+            self._leads = True
 
     async def _until_committed(self, seq: int) -> int:
         """Waits for an event past `seq`, a due alert, or somebody's change; returns the highest committed seq known."""
@@ -207,15 +225,18 @@ class Alerting:
     async def _post(self) -> None:
         while True:
             self._mail_written.clear()
-            await self.post()
+            if await self._alerts.leads():
+                await self.post()
             try:
                 async with asyncio.timeout(self._seconds_to(await self._alerts.next_mail())):
                     await self._mail_written.wait()
             except TimeoutError:
                 pass  # a mail is due again
 
-    def _seconds_to(self, moment: datetime | None) -> float | None:
-        return None if moment is None else max(0.0, (moment - self._clock()).total_seconds())
+    def _seconds_to(self, moment: datetime | None) -> float:
+        if moment is None:
+            return LOOK_AGAIN_SECONDS
+        return min(LOOK_AGAIN_SECONDS, max(0.0, (moment - self._clock()).total_seconds()))
 
     async def _prune(self, now: datetime) -> None:
         await self._alerts.prune(now - KEPT_FOR)

@@ -172,7 +172,10 @@ class Change:
 
 
 class AlertStore(Protocol):
-    """Shares the life of the event store it came from; used by one server at a time."""
+    """Shares the life of the event store it came from. Of several servers on one store, one alerts: who `leads`."""
+
+    async def leads(self) -> bool:
+        """Whether this server is the one that alerts. Good for a few seconds: ask again before each piece of work."""
 
     async def position(self) -> str | None:
         """The cursor after the last event judged; None before the first."""

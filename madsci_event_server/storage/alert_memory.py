@@ -27,6 +27,9 @@ class MemoryAlertStore:
         self._silences: dict[str, Silence] = {}
         self._mails: dict[str, Mail] = {}
 
+    async def leads(self) -> bool:
+        return True
+
     async def position(self) -> str | None:
         return self._position
 

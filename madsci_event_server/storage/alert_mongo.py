@@ -23,6 +23,7 @@ from madsci_event_server.storage.alert_base import (
 )
 from madsci_event_server.storage.mongo_database import Database, Document, Session
 from madsci_event_server.storage.mongo_documents import META
+from madsci_event_server.storage.mongo_lease import HEARTBEAT_SECONDS, Claim
 
 _ALERTS: Final = "event_log_alerts"
 _COUNTED: Final = "event_log_alert_counted"
@@ -52,17 +53,29 @@ ALERT_INDEXES: Final = {
 """By collection."""
 
 
-async def make_alert_indexes(database: Database) -> None:
-    """Makes the collections, which a transaction does not, and their indexes."""
-    for name, indexes in ALERT_INDEXES.items():
-        await database.collection(name).create_indexes(indexes)
-
-
 class MongoAlertStore:
     """An AlertStore in a database that somebody else opens and closes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._claim = Claim(database, "alerting")
+
+    async def prepare(self) -> None:
+        """Makes the collections, which a transaction does not, and their indexes."""
+        await self._claim.make()
+        for name, indexes in ALERT_INDEXES.items():
+            await self._database.collection(name).create_indexes(indexes)
+
+    async def release(self) -> None:
+        """Lets another server alert at once."""
+        with self._database.lookup():
+            await self._claim.release()
+
+    async def leads(self) -> bool:
+        if self._claim.age_seconds < HEARTBEAT_SECONDS:
+            return True
+        with self._database.lookup():
+            return await self._claim.take()
 
     async def position(self) -> str | None:
         rows = await self._rows(META, {"_id": _POSITION})

@@ -102,6 +102,9 @@ class SQLiteAlertStore:
     def __init__(self, database: LentDatabase) -> None:
         self._database = database
 
+    async def leads(self) -> bool:
+        return True
+
     async def position(self) -> str | None:
         rows = await self._rows("SELECT cursor FROM alert_position")
         return rows[0][0] if rows else None

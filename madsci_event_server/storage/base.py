@@ -11,7 +11,7 @@
   than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -236,6 +236,17 @@ class EventStore(Protocol):
 
     async def status(self) -> StoreStatus:
         """Counts and condition; raises StoreUnavailable when the store could not take an event now."""
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """An EventStore that several servers may have open."""
+
+    def commits(self) -> AsyncIterator[int]:
+        """The last place in received order, at once and each time a server, whichever, has committed.
+
+        Ends where no other server can be. Raises StoreUnavailable when the store is away; ask again then.
+        """
 
 
 FACET_FIELDS = (
