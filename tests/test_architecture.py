@@ -11,7 +11,7 @@ import madsci_event_cli
 
 PACKAGES = ("madsci_event_server", "madsci_event_cli")
 
-SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings", "vocabulary"}
+SHARED_WITH_THE_CLI = {"event", "query", "selector", "errors", "settings", "visible", "vocabulary"}
 """The server's modules that the command line may import."""
 
 LEAVES = (

@@ -9,6 +9,7 @@ from textual.theme import Theme
 from madsci_event_cli.tui.screens.dashboard import DashboardScreen
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Source
+from madsci_event_server.errors import InvalidInput
 from madsci_event_server.query import EventQuery
 
 _DARK: Final = Theme(
@@ -41,16 +42,52 @@ _LIGHT: Final = Theme(
 _DARK_TERMINAL: Final = TerminalTheme(
     (20, 22, 26),
     (201, 204, 209),
-    [(45, 50, 58), (229, 103, 95), (127, 183, 126), (217, 164, 65), (110, 168, 216), (178, 148, 211), (116, 178, 190), (201, 204, 209)],
-    [(122, 129, 140), (240, 130, 122), (150, 203, 149), (232, 186, 99), (140, 190, 233), (199, 172, 228), (141, 200, 211), (235, 237, 240)],
+    [
+        (45, 50, 58),
+        (229, 103, 95),
+        (127, 183, 126),
+        (217, 164, 65),
+        (110, 168, 216),
+        (178, 148, 211),
+        (116, 178, 190),
+        (201, 204, 209),
+    ],
+    [
+        (122, 129, 140),
+        (240, 130, 122),
+        (150, 203, 149),
+        (232, 186, 99),
+        (140, 190, 233),
+        (199, 172, 228),
+        (141, 200, 211),
+        (235, 237, 240),
+    ],
 )
 _LIGHT_TERMINAL: Final = TerminalTheme(
     (251, 251, 250),
     (36, 41, 47),
-    [(36, 41, 47), (179, 38, 30), (44, 110, 47), (146, 98, 0), (32, 99, 155), (122, 62, 157), (21, 104, 118), (251, 251, 250)],
-    [(106, 113, 122), (200, 60, 50), (60, 130, 63), (165, 115, 10), (50, 120, 180), (140, 80, 175), (35, 125, 140), (251, 251, 250)],
+    [
+        (36, 41, 47),
+        (179, 38, 30),
+        (44, 110, 47),
+        (146, 98, 0),
+        (32, 99, 155),
+        (122, 62, 157),
+        (21, 104, 118),
+        (251, 251, 250),
+    ],
+    [
+        (106, 113, 122),
+        (200, 60, 50),
+        (60, 130, 63),
+        (165, 115, 10),
+        (50, 120, 180),
+        (140, 80, 175),
+        (35, 125, 140),
+        (251, 251, 250),
+    ],
 )
-"""What the sixteen colours of `rendering` are in the themes that have their own: muted, and apart for colour-blind eyes."""
+"""What the sixteen colours of `rendering` are in the themes of our own: muted, and apart for colour-blind eyes."""
 
 
 class DashboardApp(App[None]):
@@ -69,6 +106,9 @@ class DashboardApp(App[None]):
         self.ansi_theme_light = _LIGHT_TERMINAL
         self.register_theme(_DARK)
         self.register_theme(_LIGHT)
+        if settings.theme and settings.theme not in self.available_themes:
+            known = ", ".join(sorted(self.available_themes))
+            raise InvalidInput("--theme", f"{settings.theme!r} is not a theme; there are {known}", value=settings.theme)
         self.theme = settings.theme or ("ansi-dark" if settings.low_bandwidth else _DARK.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:

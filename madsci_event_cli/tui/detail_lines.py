@@ -22,6 +22,7 @@ from madsci_event_cli.rendering import (
     message_text,
     safe_json,
     visible,
+    who,
 )
 from madsci_event_cli.tui.row_line import elapsed_text
 from madsci_event_server.event import ID_FIELDS, Event
@@ -58,7 +59,9 @@ class DetailLine:
         """The field and value a filter can be made of; None where none can."""
         if not self.field or self.field == "event_id":
             return None
-        return (self.field, json.loads(self.value)) if self.field.startswith("event_data.") else (self.field, self.value)
+        return (
+            (self.field, json.loads(self.value)) if self.field.startswith("event_data.") else (self.field, self.value)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def detail_lines(
 ) -> list[DetailLine]:
     """The event as lines of at most `width` cells."""
     out = _Writer(width, toggled)
-    _write_heading(out, event, zone)
+    _write_heading(out, event, names)
     _write_data(out, event)
     _write_facts(out, event, zone, names)
     if around is not None and (around.before or around.after):
@@ -119,14 +122,14 @@ def detail_lines(
     return out.lines
 
 
-def _write_heading(out: _Writer, event: Event, zone: tzinfo | None) -> None:
+def _write_heading(out: _Writer, event: Event, names: Names) -> None:
     face = LEVEL_FACES[event.log_level]
     level = event.log_level.name
     spans: list[Span] = [(f"{face.glyph} {level}".strip(), face.style)]
     if event.alert:
         spans.append((f"  {ALERT_MARK} alert", "alert"))
-    if event.name is not None:
-        spans.append((f"  {visible(event.name)}", "name"))
+    about, style = who(event, names)
+    spans.append((f"  {about}", style))
     out.add(*spans, field="log_level", value=level.lower(), copy=level.lower())
     message = message_text(event) or event.kind
     if is_traceback(message):
@@ -156,7 +159,15 @@ def _write_facts(out: _Writer, event: Event, zone: tzinfo | None, names: Names) 
         if (id_ := event.ids.get(field)) is not None:
             name = names.get((field, id_))
             label = field.removesuffix("_id")
-            _fact(out, label, f"{name}  {id_}" if name else id_, "name" if name else "id", field=field, value=id_, copy=id_)
+            _fact(
+                out,
+                label,
+                f"{name}  {id_}" if name else id_,
+                "name" if name else "id",
+                field=field,
+                value=id_,
+                copy=id_,
+            )
     _fact(out, "event id", event.event_id, "id")
     if event.archived_at is not None:
         _fact(out, "archived", moment_text(event.archived_at, zone), "")
@@ -169,9 +180,7 @@ def _write_facts(out: _Writer, event: Event, zone: tzinfo | None, names: Names) 
         _fact(out, key, _plain(value), "")
 
 
-def _fact(
-    out: _Writer, label: str, text: str, style: str, *, field: str = "", value: str = "", copy: str = ""
-) -> None:
+def _fact(out: _Writer, label: str, text: str, style: str, *, field: str = "", value: str = "", copy: str = "") -> None:
     start: list[Span] = [(f"{fitted(visible(label), _LABEL_CELLS)} ", "label")]
     out.text(start, visible(text[:LONGEST_TEXT]), style, field=field, value=value, copy=copy or value or text)
 
@@ -330,7 +339,13 @@ def _write_around(out: _Writer, event: Event, around: Around, zone: tzinfo | Non
         text = f"{name}{visible(message_text(other)[:400]) or other.kind}"
         start: list[Span] = [(f"{late:>9} ", "time"), (f"{face.label} ", face.style)]
         room = out.width - sum(cells(part) for part, _ in start)
-        out.add(*start, (fitted(text, max(room, 1)).rstrip(), style), field="event_id", value=other.event_id, copy=other.event_id)
+        out.add(
+            *start,
+            (fitted(text, max(room, 1)).rstrip(), style),
+            field="event_id",
+            value=other.event_id,
+            copy=other.event_timestamp.isoformat(),
+        )
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -341,7 +356,7 @@ def wrapped(text: str, width: int) -> list[str]:
     while text:
         end = _fitting(text, width)
         space = text.rfind(" ", 0, end + 1) if end < len(text) else -1
-        if space > end // 2:
+        if space > end // 3:
             pieces.append(text[:space])
             text = text[space + 1 :]
         else:

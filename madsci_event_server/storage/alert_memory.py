@@ -27,8 +27,11 @@ class MemoryAlertStore:
         self._silences: dict[str, Silence] = {}
         self._mails: dict[str, Mail] = {}
 
-    async def leads(self) -> bool:
-        return True
+    async def hold(self, holder: str, seconds: float) -> bool:
+        return True  # nobody else has this memory
+
+    async def let_go(self, holder: str) -> None:
+        pass
 
     async def position(self) -> str | None:
         return self._position

@@ -5,7 +5,6 @@ server in. Its collections are its own and begin with `event_log`; what one docu
 """
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from typing import Any, Final, Self
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from madsci_event_server.errors import NotFound, StoreError, StoreUnusable
+from madsci_event_server.errors import NotFound, StoreUnusable
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.storage import mongo_finding, mongo_writing
@@ -443,9 +442,6 @@ class MongoStore:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
-        with contextlib.suppress(StoreError):  # away: claims end by themselves
-            if self._database.is_open:
-                await self._alerts.release()
         if self._lease is not None:
             await self._lease.release()
         await self._database.close()

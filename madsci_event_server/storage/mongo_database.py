@@ -103,11 +103,6 @@ class Database:
             await client.close()
 
     @property
-    def is_open(self) -> bool:
-        """Whether it is connected, or would be if MongoDB were there."""
-        return self._client is not None
-
-    @property
     def client(self) -> AsyncMongoClient[Document]:
         """The driver's client. Raises StoreUnavailable when it is closed."""
         if self._client is None:

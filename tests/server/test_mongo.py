@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from madsci_event_server.storage.base import EventStore, Outcome
 from tests.factories import a_query, an_event
 from tests.live_server import LiveServer
 from tests.mongod import Mongod
+from tests.processes import Process
 
 
 @pytest.fixture
@@ -99,15 +101,6 @@ def test_who_follows_one_server_sees_what_is_sent_to_the_other(mongodb_url: str,
         sender.post("/event", json={"event_id": "e1"}).raise_for_status()
 
         assert next(line for line in lines if '"event_id":"e1"' in line)
-
-
-async def test_one_server_alerts_and_the_next_takes_over(mongodb_url: str, lab: Path) -> None:
-    async with open_store(mongodb_url, lab_directory=lab) as other:
-        async with open_store(mongodb_url, lab_directory=lab) as one:
-            assert await one.alert_store().leads()
-            assert not await other.alert_store().leads()
-
-        assert await other.alert_store().leads()
 
 
 # --- A standalone takes one server ---
@@ -228,3 +221,19 @@ async def test_nothing_acknowledged_is_lost_when_primaries_are_killed(tmp_path: 
 @pytest.mark.timeout(600)
 async def test_nothing_acknowledged_is_lost_when_primaries_are_killed_for_minutes(tmp_path: Path) -> None:
     await survive_kills(tmp_path, kills=8, events=1500)
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for_if_asked(own_mongod: Mongod, tmp_path: Path) -> None:
+    url, node = own_mongod.new_database(), own_mongod.nodes[0]
+    node.stop()
+    command = [sys.executable, "-m", "madsci_event_server", "--port", "0", "--db", url]
+    with Process(command, cwd=tmp_path) as impatient:
+        assert impatient.wait() == 3
+        assert impatient.said.count("is away") == 1
+        assert "Traceback" not in impatient.said
+
+    with Process([*command, "--wait-for-db", "60"], cwd=tmp_path) as patient:
+        patient.wait_for_line("waiting for it for 60 s")
+        node.start()
+        patient.wait_for_line("Serving events at")
+        assert patient.terminate() == 0

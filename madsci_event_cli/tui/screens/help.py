@@ -43,7 +43,12 @@ DETAIL: Final[Section] = (
 )
 FACETS: Final[Section] = (
     "In the panel of values",
-    (("↑ ↓ j k", "move"), ("Enter i", "show only this; again: all"), ("x", "hide this; again: show it"), ("Esc", "back")),
+    (
+        ("↑ ↓ j k", "move"),
+        ("Enter i", "show only this; again: all"),
+        ("x", "hide this; again: show it"),
+        ("Esc", "back"),
+    ),
 )
 FIND: Final[Section] = (
     "Find",
@@ -65,6 +70,7 @@ SHOW: Final[Section] = (
         ("v  F  H", "the event; the panel of values; the histogram"),
         ("[  ]", "count over less, over more time"),
         ("d  z", "time between rows; UTC or local time"),
+        ("A", "the alerts that are not resolved"),
         ("y  Y", "copy the event; the command that gives this view"),
         ("s", "save the view to a file"),
         ("Ctrl+P", "all commands, themes"),

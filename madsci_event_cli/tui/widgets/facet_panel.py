@@ -59,8 +59,8 @@ class FacetPanel(ScrollView, can_focus=True):
         Binding("x", "choose(True)", "Hide this", show=False),
     ]
 
-    def __init__(self, names: Names, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names) -> None:
+        super().__init__()
         self._names = names
         self._lines: list[FacetLine] = []
         self.cursor = 1
@@ -70,7 +70,9 @@ class FacetPanel(ScrollView, can_focus=True):
         here = self.line
         self._lines = list(facet_lines(counts, query, self._names))
         if here is not None:
-            same = (index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value))
+            same = (
+                index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value)
+            )
             self.cursor = next(same, min(self.cursor, max(len(self._lines) - 1, 0)))
         self.virtual_size = Size(self.size.width, len(self._lines))
         self.refresh()
@@ -155,7 +157,9 @@ def _states(query: EventQuery, field: str) -> Mapping[str, str]:
     filters = filters_of(query)
     if field == "log_level":
         narrowed = "log_level" in filters or "level" in filters
-        return {level.name.lower(): "+" if level in query.levels else "-" for level in EventLogLevel} if narrowed else {}
+        return (
+            {level.name.lower(): "+" if level in query.levels else "-" for level in EventLogLevel} if narrowed else {}
+        )
     if field == "alert":
         return {} if query.alert is None else {str(query.alert).lower(): "+"}
     terms = [*filters.get(field, ()), *(filters.get("node", ()) if field == "name" else ())]
@@ -164,7 +168,9 @@ def _states(query: EventQuery, field: str) -> Mapping[str, str]:
 
 def _label(field: str, value: str, names: Names) -> str:
     if field.endswith("_id"):
-        return names.get((field, value)) or f"…{value[-8:]}"
+        name = names.get((field, value))
+        # Runs of one workflow have one name: the end of the id tells them apart.
+        return f"…{value[-8:]}" if name is None else f"{name} …{value[-4:]}"
     return {"true": "alerts"}.get(value, value) if field == "alert" else value
 
 
@@ -176,10 +182,18 @@ def _line_spans(line: FacetLine, width: int) -> Sequence[tuple[str, str]]:
     face = LEVEL_FACES[EventLogLevel[line.value.upper()]] if line.field == "log_level" else None
     style = "dim" if line.state == "-" else face.style if face else ""
     label = f"{face.glyph} {line.label}" if face else line.label
-    shown = cut(visible(label), room)
+    shown = _cut_inside(visible(label), room) if line.field.endswith("_id") else cut(visible(label), room)
     return [
         (f" {line.state or ' '} ", "heading"),
         (shown, style),
         (" " * (room - cells(shown)), ""),
         (f" {count}", "dim"),
     ]
+
+
+def _cut_inside(label: str, width: int) -> str:
+    """Cut before the id's end, which is what tells one from another."""
+    head, _, end = label.rpartition("…")
+    if cells(label) <= width or not head:
+        return cut(label, width)
+    return f"{cut(head, max(width - cells(end), 1)).rstrip('… ')}…{end}"
