@@ -12,7 +12,7 @@ EXAMPLES: Final = """
     madsci-events serve  # on this machine only, events in .madsci/events/events.db
     madsci-events serve --host 0.0.0.0 --port 8001  # for the whole lab
     madsci-events serve --db sqlite:////var/lib/lab/events.db
-    madsci-events serve --db mongodb://localhost:27017/events
+    madsci-events serve --db mongodb://localhost:27017/event_log --wait-for-db 60
 """
 
 
@@ -37,6 +37,12 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", metavar="PORT", help="The port; 0 picks a free one. [8001]")
     ] = None,
+    wait_for_db: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-db", metavar="SECONDS", min=0, help="Wait so long for a database that is away; 0 gives up."
+        ),
+    ] = 0.0,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Its certificate, for https.")
     ] = None,
@@ -55,4 +61,4 @@ def serve(
     settings, warnings = Settings.read(session.environment, flags=flags, definition=definition)
     for warning in warnings:
         session.diagnostics.warning(warning)
-    run(settings, session.diagnostics.note)
+    run(settings, session.diagnostics.note, wait_for_store_seconds=wait_for_db)

@@ -11,7 +11,7 @@
   than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -266,6 +266,17 @@ class RunStore(Protocol):
 
     async def run_after(self, seq: int, limit: int, frame: Frame) -> Run:
         """What `find` finds without any filter after this place in received order, at most so many, written."""
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """An EventStore that several servers may have open."""
+
+    def commits(self) -> AsyncIterator[int]:
+        """The last place in received order, at once and each time a server, whichever, has committed.
+
+        Ends where no other server can be. Raises StoreUnavailable when the store is away; ask again then.
+        """
 
 
 FACET_FIELDS = (
