@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, TextIO
 
 import typer
 
-from madsci_event_cli.commands import alerts, archive, get, log, purge, query, serve, status, tui
+from madsci_event_cli.commands import alerts, archive, get, log, manager, purge, query, serve, status, tui
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
 from madsci_event_cli.helping import Group
 from madsci_event_cli.output import ReaderGone
@@ -48,6 +48,7 @@ alerts.register_in(app)
 log.register_in(app)
 archive.register_in(app)
 purge.register_in(app)
+manager.register_in(app)
 serve.register_in(app)
 
 

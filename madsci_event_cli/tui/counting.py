@@ -16,6 +16,7 @@ FACET_VALUES: Final = 20
 INTERVALS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 """Seconds a histogram's bucket may have: those a clock face is divided by."""
 
+
 def interval_for(seconds: float, columns: int) -> int:
     """The finest interval that shows so many seconds in so many columns."""
     wanted = seconds / max(columns, 1)
@@ -59,7 +60,9 @@ class Tally:
             self._seconds.setdefault(second, Counter())[event.log_level] += 1
         for field, counter in self._counters.items():
             query = self._widened.get(field)
-            if (matches if query is None else query.matches(event)) and (value := facet_value(event, field)) is not None:
+            if (matches if query is None else query.matches(event)) and (
+                value := facet_value(event, field)
+            ) is not None:
                 counter[value] += 1
 
     def counts(self, columns: int) -> Counts:

@@ -58,7 +58,9 @@ class DetailLine:
         """The field and value a filter can be made of; None where none can."""
         if not self.field or self.field == "event_id":
             return None
-        return (self.field, json.loads(self.value)) if self.field.startswith("event_data.") else (self.field, self.value)
+        return (
+            (self.field, json.loads(self.value)) if self.field.startswith("event_data.") else (self.field, self.value)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,15 @@ def _write_facts(out: _Writer, event: Event, zone: tzinfo | None, names: Names) 
         if (id_ := event.ids.get(field)) is not None:
             name = names.get((field, id_))
             label = field.removesuffix("_id")
-            _fact(out, label, f"{name}  {id_}" if name else id_, "name" if name else "id", field=field, value=id_, copy=id_)
+            _fact(
+                out,
+                label,
+                f"{name}  {id_}" if name else id_,
+                "name" if name else "id",
+                field=field,
+                value=id_,
+                copy=id_,
+            )
     _fact(out, "event id", event.event_id, "id")
     if event.archived_at is not None:
         _fact(out, "archived", moment_text(event.archived_at, zone), "")
@@ -169,9 +179,7 @@ def _write_facts(out: _Writer, event: Event, zone: tzinfo | None, names: Names) 
         _fact(out, key, _plain(value), "")
 
 
-def _fact(
-    out: _Writer, label: str, text: str, style: str, *, field: str = "", value: str = "", copy: str = ""
-) -> None:
+def _fact(out: _Writer, label: str, text: str, style: str, *, field: str = "", value: str = "", copy: str = "") -> None:
     start: list[Span] = [(f"{fitted(visible(label), _LABEL_CELLS)} ", "label")]
     out.text(start, visible(text[:LONGEST_TEXT]), style, field=field, value=value, copy=copy or value or text)
 
@@ -330,7 +338,13 @@ def _write_around(out: _Writer, event: Event, around: Around, zone: tzinfo | Non
         text = f"{name}{visible(message_text(other)[:400]) or other.kind}"
         start: list[Span] = [(f"{late:>9} ", "time"), (f"{face.label} ", face.style)]
         room = out.width - sum(cells(part) for part, _ in start)
-        out.add(*start, (fitted(text, max(room, 1)).rstrip(), style), field="event_id", value=other.event_id, copy=other.event_id)
+        out.add(
+            *start,
+            (fitted(text, max(room, 1)).rstrip(), style),
+            field="event_id",
+            value=other.event_id,
+            copy=other.event_id,
+        )
 
 
 def wrapped(text: str, width: int) -> list[str]:

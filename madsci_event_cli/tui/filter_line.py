@@ -18,7 +18,9 @@ from madsci_event_server.query import EventQuery
 
 _FLAGS: Final = {"alert": True, "no-alert": False, "archived": True}
 _REPEATABLE: Final = frozenset(
-    name for name in FILTER_OPTIONS if name not in ("level", "since", "until", "alert", "archived", "search", "regex", "selector")
+    name
+    for name in FILTER_OPTIONS
+    if name not in ("level", "since", "until", "alert", "archived", "search", "regex", "selector")
 )
 
 

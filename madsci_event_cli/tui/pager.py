@@ -22,7 +22,16 @@ AROUND_EVENTS: Final = 4
 _LATE_ROWS: Final = 300
 """Live rows are in received order: so far from an end of the window a row's time may be beyond that of its end."""
 
-_RELATIONS: Final = ("workflow_id", "experiment_id", "action_id", "step_id", "node_id", "campaign_id", "workcell_id", "manager_id")
+_RELATIONS: Final = (
+    "workflow_id",
+    "experiment_id",
+    "action_id",
+    "step_id",
+    "node_id",
+    "campaign_id",
+    "workcell_id",
+    "manager_id",
+)
 """What `o` steps along: the first of these that an event has."""
 
 

@@ -76,7 +76,9 @@ def columns_for(width: int) -> Columns:
     return Columns(width, milliseconds=False, who=0, kind=0, time=width >= 34, glyph=width >= 26)  # noqa: PLR2004
 
 
-def event_cells(event: Event, columns: Columns, names: Names, zone: tzinfo | None, before: datetime | None) -> list[Cell]:
+def event_cells(
+    event: Event, columns: Columns, names: Names, zone: tzinfo | None, before: datetime | None
+) -> list[Cell]:
     """The line's pieces, exactly `columns.width` cells wide.
 
     `before`: the time column tells how long after this moment the event happened, instead of when.

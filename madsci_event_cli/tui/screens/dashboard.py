@@ -138,7 +138,6 @@ class DashboardScreen(TakingScreen):
         self.remove_class("-reading")
         self.list.focus()
 
-
     # --- what is shown, and how --------------------------------------------------------------------------------------
 
     def action_toggle_facets(self) -> None:
@@ -210,7 +209,14 @@ class DashboardScreen(TakingScreen):
         if self.query_one(FacetPanel).has_focus:
             return [("Enter", "show only"), ("x", "hide"), ("c", "show all"), ("Esc", "back")]
         if self.list.following:
-            return [("↑", "choose"), ("E", "last error"), ("&", "filter"), ("/", "search"), ("Space", "pause"), ("Tab", "values")]
+            return [
+                ("↑", "choose"),
+                ("E", "last error"),
+                ("&", "filter"),
+                ("/", "search"),
+                ("Space", "pause"),
+                ("Tab", "values"),
+            ]
         return [
             ("End", "follow"),
             ("Enter", "read"),

@@ -91,7 +91,9 @@ class FindingScreen(WatchingScreen):
         """Goes to the next, or the previous, error (and worse) or warning."""
         if level == EventLogLevel.ERROR:
             worse = max(self.event_query.level or 0, EventLogLevel.ERROR)
-            self.step(lambda raw: level_of(raw) >= EventLogLevel.ERROR, changed(self.event_query, level=worse), above, "error")
+            self.step(
+                lambda raw: level_of(raw) >= EventLogLevel.ERROR, changed(self.event_query, level=worse), above, "error"
+            )
         else:
             query = changed(self.event_query, level=None, log_level=("warning",))
             shown = EventLogLevel.WARNING in self.event_query.levels
@@ -183,7 +185,9 @@ class FindingScreen(WatchingScreen):
 
     def complete(self, text: str) -> list[str]:
         """What an unfinished filter line could become."""
-        values: dict[str, list[str]] = {field: [value for value, _ in found] for field, found in self.counts.facets.items()}
+        values: dict[str, list[str]] = {
+            field: [value for value, _ in found] for field, found in self.counts.facets.items()
+        }
         for (field, id_), name in self.names.items():
             values.setdefault(field, []).append(id_)
             if field == "node_id":

@@ -43,7 +43,12 @@ DETAIL: Final[Section] = (
 )
 FACETS: Final[Section] = (
     "In the panel of values",
-    (("↑ ↓ j k", "move"), ("Enter i", "show only this; again: all"), ("x", "hide this; again: show it"), ("Esc", "back")),
+    (
+        ("↑ ↓ j k", "move"),
+        ("Enter i", "show only this; again: all"),
+        ("x", "hide this; again: show it"),
+        ("Esc", "back"),
+    ),
 )
 FIND: Final[Section] = (
     "Find",

@@ -32,7 +32,13 @@ _REST_AFTER_COUNTING: Final = 9
 
 _NOTICE_SECONDS: Final = 10
 
-WINDOWS: Final = ((900, "in 15 min"), (3600, "in 1 h"), (6 * 3600, "in 6 h"), (86_400, "in 24 h"), (7 * 86_400, "in 7 d"))
+WINDOWS: Final = (
+    (900, "in 15 min"),
+    (3600, "in 1 h"),
+    (6 * 3600, "in 6 h"),
+    (86_400, "in 24 h"),
+    (7 * 86_400, "in 7 d"),
+)
 """How far back counts go, in seconds, and how the screen says it."""
 
 

@@ -86,7 +86,12 @@ class DetailPane(ScrollView, can_focus=True):
             []
             if self.event is None
             else detail_lines(
-                self.event, width=width, zone=self._zone(), names=self._names, toggled=self._toggled, around=self._around
+                self.event,
+                width=width,
+                zone=self._zone(),
+                names=self._names,
+                toggled=self._toggled,
+                around=self._around,
             )
         )
         self.cursor = min(self.cursor, max(len(self._lines) - 1, 0))

@@ -70,7 +70,9 @@ class FacetPanel(ScrollView, can_focus=True):
         here = self.line
         self._lines = list(facet_lines(counts, query, self._names))
         if here is not None:
-            same = (index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value))
+            same = (
+                index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value)
+            )
             self.cursor = next(same, min(self.cursor, max(len(self._lines) - 1, 0)))
         self.virtual_size = Size(self.size.width, len(self._lines))
         self.refresh()
@@ -155,7 +157,9 @@ def _states(query: EventQuery, field: str) -> Mapping[str, str]:
     filters = filters_of(query)
     if field == "log_level":
         narrowed = "log_level" in filters or "level" in filters
-        return {level.name.lower(): "+" if level in query.levels else "-" for level in EventLogLevel} if narrowed else {}
+        return (
+            {level.name.lower(): "+" if level in query.levels else "-" for level in EventLogLevel} if narrowed else {}
+        )
     if field == "alert":
         return {} if query.alert is None else {str(query.alert).lower(): "+"}
     terms = [*filters.get(field, ()), *(filters.get("node", ()) if field == "name" else ())]
