@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from madsci_event_cli.questions import Asker
-from madsci_event_server.definition import Place, check_field, checked_store
+from madsci_event_server.definition import check_field, checked_store
 from madsci_event_server.errors import InvalidInput, InvalidSettings, shown
+from madsci_event_server.located_yaml import Place
 
 DEFAULT_NAME: Final = "Event Manager"
 DEFAULT_STORE: Final = "sqlite:///.madsci/events/events.db"
