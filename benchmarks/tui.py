@@ -1,6 +1,7 @@
 """The dashboard's list beside Textual's RichLog and DataTable, and what the whole dashboard costs a terminal.
 
-Run: `python -m benchmarks.tui`. Widgets are fed the same events, headless at 120x40, each in a process of its own. The dashboard runs on a real pseudo-terminal, whose bytes are counted.
+Run: `python -m benchmarks.tui`. Widgets are fed the same events, headless at 120x40, each in a process of its
+own. The dashboard runs on a real pseudo-terminal, whose bytes are counted.
 """
 
 import asyncio
@@ -102,14 +103,18 @@ def _text(raw: bytes) -> Text:
     event = parse_event(raw)
     return Text.assemble(
         (f"{event.event_timestamp:%H:%M:%S} ", "bright_black"),
-        (f"{event.log_level.name:<8} ", "red" if event.log_level >= 40 else ""),  # noqa: PLR2004
+        (f"{event.log_level.name:<8} ", "red" if event.log_level >= 40 else ""),
         (f"{event.name or '':<16} ", "cyan"),
         (f"{event.kind:<20} ", "blue"),
         event.message,
     )
 
 
-APPS: Final[dict[str, type[ListApp | RichLogApp | DataTableApp]]] = {"EventList": ListApp, "RichLog": RichLogApp, "DataTable": DataTableApp}
+APPS: Final[dict[str, type[ListApp | RichLogApp | DataTableApp]]] = {
+    "EventList": ListApp,
+    "RichLog": RichLogApp,
+    "DataTable": DataTableApp,
+}
 
 
 async def absorb(name: str, count: int, batch: int) -> dict[str, float]:
@@ -118,7 +123,9 @@ async def absorb(name: str, count: int, batch: int) -> dict[str, float]:
     The screen paints between batches as often as Textual lets it. A tick is from one batch to the next.
     """
     app = APPS[name]()
-    made = [[lab_event(number) for number in range(start, start + batch)] for start in range(0, min(count, 100_000), batch)]
+    made = [
+        [lab_event(number) for number in range(start, start + batch)] for start in range(0, min(count, 100_000), batch)
+    ]
     worst, spent, fed = 0.0, 0.0, 0
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
@@ -180,7 +187,7 @@ class Terminal:
 
 
 def on_a_terminal(rate: int) -> dict[str, float]:
-    """Bytes written while a growing file is followed, and while the list is paused; time to the first event on screen."""
+    """Bytes written while a growing file is followed, and while paused; time to the first event on the screen."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
         with path.open("wb") as file:

@@ -101,8 +101,8 @@ class EventClient:
     ) -> str | None:
         """Logs anything: an Event, a dict, an exception (ERROR unless told otherwise), a text, any value.
 
-        An Event (or its dict, or the JSON of one) is sent as it is, but for the level or alert given here. MADSci's `warning_category` also warns through
-        Python's `warnings`.
+        An Event (or its dict, or the JSON of one) is sent as it is, but for the level or alert given here. MADSci's
+        `warning_category` also warns through Python's `warnings`.
         """
         whole = event_in(event) if isinstance(event, str) else None
         event_id = self.emit(event if whole is None else whole, level, alert, keywords)

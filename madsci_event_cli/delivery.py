@@ -96,6 +96,7 @@ class Sender:
         self._failures_in_a_row = 0
         self._failures = 0
         self._stuck = 0
+        self._last_delivered = b""
         self._trouble: TryAgain | None = None
         self._next_attempt = 0.0
         self._next_scan = 0.0
@@ -283,29 +284,32 @@ class Sender:
                 self._server,
             )
         source.acknowledge(lines)
+        if not verdict.rejected:
+            self._last_delivered = lines[lines.rfind(b"\n", 0, -1) + 1 :]
         self.delivered += lines.count(b"\n") - len(verdict.rejected)
         self._batch_bytes = min(MAX_BATCH_BYTES, self._batch_bytes * 2 + 1)
         self._failures_over()
 
     def _is_poison(self, source: Source, line: bytes) -> bool:
-        """Whether the server fails at this one event while it takes the next: then both are settled here.
+        """Whether the server fails at this one event while it takes others; if so it is settled here.
 
-        It is tried once more after the other was taken: a server may just have come back.
+        The other is the last that was delivered, which is harmless to send again; before there is one, the next.
         """
         self._stuck += 1
         if self._stuck < _STUCK_ATTEMPTS:
             return False
-        after = source.read(len(line) + MAX_BATCH_BYTES)[len(line) :]
-        second = after[: after.find(b"\n") + 1]
-        if not second or not isinstance(self._post_one(second.rstrip(b"\n")), Delivered):
+        other = self._last_delivered or _first_line(source.read(len(line) + MAX_BATCH_BYTES)[len(line) :])
+        if not other or not isinstance(self._post_one(other.rstrip(b"\n")), Delivered):
             return False
+        # Once more, as the server may just have come back.
         verdict = self._post_one(line.rstrip(b"\n"))
         if isinstance(verdict, TryAgain) and not verdict.smaller:
             return False
-        if not isinstance(verdict, Delivered):
+        if isinstance(verdict, Delivered):
+            self.delivered += 1
+        else:
             self._put_aside(line, f"the server fails at it, and takes others: {verdict.reason}")
-        source.acknowledge(line + second)
-        self.delivered += 1 + isinstance(verdict, Delivered)
+        source.acknowledge(line)
         self._failures_over()
         return True
 
@@ -407,6 +411,10 @@ def _trouble_of(error: Exception) -> TryAgain:
     if isinstance(error, httpx.TimeoutException):
         return TryAgain("does not answer", smaller=True)
     return TryAgain(f"{kind}: {error}")
+
+
+def _first_line(lines: bytes) -> bytes:
+    return lines[: lines.find(b"\n") + 1]
 
 
 def _event_id_of(line: bytes) -> str | None:

@@ -13,10 +13,10 @@ import sys
 import threading
 from collections import Counter, deque
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from madsci_event_cli.event_ids import new_event_id
 from madsci_event_cli.file_locks import take_lock
-from madsci_event_cli.outgoing import new_event_id
 
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Events kept in memory where the disk takes none."""
@@ -56,17 +56,6 @@ class Lane:
                 sizes += self._path(number).stat().st_size
         return max(0, sizes - self._offset)
 
-    def count_pending(self) -> int:
-        """How many events of it are not acknowledged; reads them all."""
-        count, skipped = 0, self._offset
-        for number in tuple(self._segments):
-            with contextlib.suppress(FileNotFoundError), self._path(number).open("rb") as segment:
-                segment.seek(skipped)
-                while chunk := segment.read(1 << 20):
-                    count += chunk.count(b"\n")
-            skipped = 0
-        return count
-
     def read(self, limit: int) -> bytes:
         """Whole lines of `limit` bytes together, and never less than one; nothing where nothing waits.
 
@@ -104,7 +93,7 @@ class Lane:
         os.close(self._lock)
 
     def _path(self, number: int) -> Path:
-        return self._directory / f"{self.name}.{number:06d}.jsonl"
+        return _segment_path(self._directory, self.name, number)
 
     def _read_lines(self, limit: int) -> bytes:
         if self._reader is None:
@@ -141,10 +130,7 @@ class Lane:
 
     def _find_place(self) -> int:
         """Drops the segments that are acknowledged as a whole; the byte to go on from in the first that is left."""
-        try:
-            segment, offset = map(int, (self._directory / f"{self.name}.ack").read_text().split())
-        except (FileNotFoundError, ValueError):  # none yet, or cut off: send again from the start
-            return 0
+        segment, offset = _place_of(self._directory, self.name)
         while self._segments and self._segments[0] < segment:
             self._path(self._segments.popleft()).unlink(missing_ok=True)
         if self._segments and self._segments[0] == segment:
@@ -281,6 +267,50 @@ class MemoryLane:
         while self._lines:
             lane.append(self._lines[0])
             self.acknowledge(len(self._lines[0]))
+
+
+class Glance(NamedTuple):
+    """What waits in a lane, seen from outside."""
+
+    events: int
+    size: int
+    first: bytes
+    """The first line of it."""
+
+
+def look_into(directory: Path, name: str) -> Glance:
+    """What waits in a lane; changes nothing, so its process may be alive. Reads it all."""
+    segment, offset = _place_of(directory, name)
+    events, size, first = 0, 0, b""
+    for number in _segments_of(directory, name):
+        if number >= segment:
+            with contextlib.suppress(FileNotFoundError), _segment_path(directory, name, number).open("rb") as file:
+                file.seek(offset if number == segment else 0)
+                for line in file:
+                    first = first or line
+                    events, size = events + 1, size + len(line)
+    return Glance(events, size, first)
+
+
+def is_alive(directory: Path, name: str) -> bool:
+    """Whether the process that writes the lane, or one that has taken it over, lives."""
+    lock = take_lock(directory / f"{name}.lock", create=False)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def _place_of(directory: Path, lane: str) -> tuple[int, int]:
+    """Segment and byte up to which a lane is acknowledged."""
+    try:
+        segment, offset = map(int, (directory / f"{lane}.ack").read_text().split())
+    except (FileNotFoundError, ValueError):  # none yet, or cut off: send again from the start
+        return 0, 0
+    return segment, offset
+
+
+def _segment_path(directory: Path, lane: str, number: int) -> Path:
+    return directory / f"{lane}.{number:06d}.jsonl"
 
 
 def _new_lane(directory: Path) -> tuple[str, int]:

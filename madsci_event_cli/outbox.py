@@ -23,6 +23,7 @@ logger = logging.getLogger("madsci_event_cli")
 EXIT_SECONDS: Final = 3.0
 """How long a process that ends waits for a server that does not answer."""
 _STOP_SECONDS: Final = 1.0
+_NEARLY_FULL: Final = 0.95
 
 
 class Limits(NamedTuple):
@@ -72,6 +73,7 @@ class Outbox:
         )
         self._sender = Sender(self._spool, self.server, self._pace)
         self._knows_exit = False
+        self._is_finished = False
 
     def join(self, user: object) -> None:
         """`user` sends through this."""
@@ -80,18 +82,33 @@ class Outbox:
     def look_for_dead(self) -> None:
         """Sends what dead processes left, if any did."""
         if self._spool.has_dead():
+            self._is_finished = False
             self._sender.start()
 
     def emit(self, event: dict[str, object]) -> bool:
         """Keeps the event and returns; it is delivered later. False where no room is left for it."""
+        return self.emit_line(encode_line(event))
+
+    def emit_line(self, line: bytes) -> bool:
+        """The same for an event that is a line already."""
         if not self._knows_exit:
             self._prepare_exit()
-        kept = self._spool.append(encode_line(event))
+        kept = self._spool.append(line)
         self._sender.wake()
         return kept
 
+    def flush_while_it_flows(self) -> bool:
+        """Waits for as long as events are being delivered; False where they stop flowing before the end."""
+        settled = -1
+        while not self.flush(EXIT_SECONDS, patient=False):
+            before, settled = settled, self._sender.delivered + self._sender.set_aside
+            if settled == before:
+                return False
+        return True
+
     def flush(self, timeout: float, *, patient: bool) -> bool:
         """See `Sender.wait_delivered`."""
+        self._is_finished = False
         return self._sender.wait_delivered(timeout, patient=patient)
 
     def leave(self, user: object, timeout: float) -> bool:
@@ -103,6 +120,11 @@ class Outbox:
             if self._spool.pending_bytes:  # logged in this very moment
                 self._sender.start()
         return delivered
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether what waits comes close to the bound: who can wait should."""
+        return self._spool.pending_bytes > self._limits.max_bytes * _NEARLY_FULL
 
     def status(self) -> DeliveryStatus:
         """What became of everything so far."""
@@ -118,7 +140,13 @@ class Outbox:
         )
 
     def finish(self) -> None:
-        """The process ends: what waits is given a moment, then left for the next client, and said."""
+        """The end, as far as is known: what waits is given a moment, then left for the next client, and said.
+
+        Logging afterwards begins anew.
+        """
+        if self._is_finished:
+            return
+        self._knows_exit = False
         if self._spool.pending_bytes and not self.flush(EXIT_SECONDS, patient=False):
             logger.warning(
                 "%d events for %s are not delivered (%s); they wait in %s for the next client, or for "
@@ -128,8 +156,9 @@ class Outbox:
                 self._sender.trouble or "no answer yet",
                 self._spool.waiting_in,
             )
-        elif self._sender.stop(_STOP_SECONDS):
+        if self._sender.stop(_STOP_SECONDS):
             self._spool.tidy()
+        self._is_finished = True
 
     def start_afresh(self) -> None:
         """In a forked child: a spool and a thread of its own; the parent delivers what is the parent's."""
@@ -137,7 +166,7 @@ class Outbox:
         self._renew()
 
     def _prepare_exit(self) -> None:
-        self._knows_exit = True
+        self._knows_exit, self._is_finished = True, False
         # A multiprocessing child ends without atexit, but not without this. Looked up: loading it for all costs 15 ms.
         multiprocessing = sys.modules.get("multiprocessing")
         if multiprocessing is not None and multiprocessing.parent_process() is not None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from madsci_event_cli.jsonable import encode
-from madsci_event_cli.lanes import APPEND, Lane, MemoryLane, OwnLane, lanes_in
+from madsci_event_cli.lanes import APPEND, Lane, MemoryLane, OwnLane, lanes_in, look_into
 from madsci_event_cli.outgoing import now_text
 
 WhenFull = Literal["refuse", "drop_oldest"]
@@ -154,7 +154,14 @@ class Spool:
                 if lane is not None:
                     self._adopted.append(lane)
                     self._adopted_bytes += lane.pending_bytes
-                    self._adopted_events += lane.count_pending()
+                    self._adopted_events += look_into(self.directory, name).events
+
+    def leave(self) -> None:
+        """Closes this process's files; whoever comes next delivers what is in them."""
+        with self._guard:
+            if self._lane is not None:
+                self._lane.leave()
+                self._lane = None
 
     def has_dead(self) -> bool:
         """Whether anyone's lane but our own is there, dead or alive."""

@@ -7,6 +7,7 @@ the NaN and Infinity that Python clients send. `tidy` then turns those into the 
 import json
 import math
 import re
+from collections.abc import Iterable
 from operator import is_
 from typing import Any
 
@@ -117,24 +118,35 @@ def queryable(value: Any) -> Any:
 
 
 def _tidy_object(value: dict[str, Any], field: str, depth: int) -> dict[str, Any]:
-    clean: dict[str, Any] = {}
-    same = True
-    for name, item in value.items():
-        if type(name) is not str:
-            raise InvalidInput(field, f"holds the name {name!r}, which is not JSON", value=name)
-        clean_name = name if name.isascii() else _whole_characters(name)
-        clean_item = tidy(item, field, depth)
-        if clean_item is not item or clean_name is not name:
-            same = False
-        clean[clean_name] = clean_item
+    items = _tidy_items(value.values(), field, depth)
+    names = [name if type(name) is str and name.isascii() else _tidy_name(name, field) for name in value]
+    if all(map(is_, items, value.values())) and all(map(is_, names, value)):
+        return value
+    clean = dict(zip(names, items, strict=True))
     if len(clean) != len(value):
         raise InvalidInput(field, "has two names that are the same once lone surrogates are replaced; rename one")
-    return value if same else clean
+    return clean
+
+
+def _tidy_name(name: object, field: str) -> str:
+    if type(name) is not str:
+        raise InvalidInput(field, f"holds the name {name!r}, which is not JSON", value=name)
+    return name if name.isascii() else _whole_characters(name)
 
 
 def _tidy_array(value: list[Any], field: str, depth: int) -> list[Any]:
-    items = [tidy(item, field, depth) for item in value]
-    return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    items = _tidy_items(value, field, depth)
+    return value if all(map(is_, items, value)) else items
+
+
+def _tidy_items(items: Iterable[Any], field: str, depth: int) -> list[Any]:
+    # Most are tidy at a glance; a call for each would take most of the time.
+    return [
+        item
+        if (kind := type(item)) is int or kind is bool or item is None or (kind is str and item.isascii())
+        else tidy(item, field, depth)
+        for item in items
+    ]
 
 
 def _whole_characters(text: str) -> str:

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.diagnostics import ExitCode
+from madsci_event_cli.event_ids import new_event_id
 from madsci_event_cli.filters import id_option, key_and_value, level_named, levels_beginning, types_beginning
 from madsci_event_cli.output import Format
 from madsci_event_cli.registration import register
 from madsci_event_cli.session import Session
+from madsci_event_server.errors import ServerError, ServerRefused, ServerUnreachable, UnexpectedAnswer
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 
 EXAMPLES: Final = """
@@ -18,7 +21,10 @@ EXAMPLES: Final = """
     madsci-events log "no tip" --level error --data well=A3 --data tries=3
     madsci-events log "door open" --level warning --source name=hood_2 --alert
     madsci-events log "run done" --type experiment_complete --data yield=0.83
+    madsci-events log "shaker stalled" --level error --spool  # the server may be away
+    instrument | madsci-events log - --node-id 01JYKZDPANTNRYXF5TQKRJS0F2
 """
+_REFUSED_FOR_GOOD: Final = frozenset({400, 413, 422})
 _IDS: Final = "What it concerns"
 ID_OPTIONS: Final[Mapping[str, Any]] = {
     field: Annotated[str | None, typer.Option(id_option(field), metavar="ID", rich_help_panel=_IDS)]
@@ -34,7 +40,9 @@ def register_in(app: typer.Typer) -> None:
 def log(
     session: Session,
     ids: Mapping[str, str | None],
-    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What happened.")],
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="What happened. -: each line of stdin, a message or JSON.")
+    ],
     *,
     level: Annotated[
         str,
@@ -53,22 +61,69 @@ def log(
         typer.Option("--data", metavar="KEY=VALUE", help="More to keep with it; a VALUE that is JSON is kept as JSON."),
     ] = None,
     alert: Annotated[bool, typer.Option("--alert", help="Force an alert, whatever the level.")] = False,
+    spool: Annotated[
+        bool, typer.Option("--spool", help="Where the server is away, keep it on disk and deliver it later.")
+    ] = False,
     source: Annotated[
         list[str] | None,
         typer.Option("--source", metavar="KEY=VALUE", help="Who sends it: name=hood_2.", rich_help_panel=_IDS),
     ] = None,
-) -> None:
-    """Log one event, and print its id once the server has it."""
-    from ulid import ULID
+) -> ExitCode:
+    """Log one event, and print its id once the server has it. With - as MESSAGE, an event for every line of stdin.
 
-    event = event_document(str(ULID()), datetime.now(UTC), message, level, type, data or (), alert=alert)
-    event["source"] = _source(ids, source or ())
-    if ids.get("action_id") is not None:
-        event["event_data"].setdefault("action_id", ids["action_id"])
+    A line of JSON is an event, or the data of one; any other is a message. What the server does not take at the moment
+    waits on disk, with - always and else with --spool, and that is no failure.
+    """
+
+    def event_of(content: Mapping[str, Any]) -> dict[str, Any]:
+        event = event_document(new_event_id(), session.clock(), content, level, type, data or (), alert=alert)
+        event["source"] = _source(ids, source or ())
+        if ids.get("action_id") is not None:
+            event["event_data"].setdefault("action_id", ids["action_id"])
+        return event
+
+    event = event_of({"message": message})
+    session.diagnostics.detail(f"server: {session.server}")
+    if message == "-":
+        from madsci_event_cli.piped import PipedLines
+        from madsci_event_cli.spooling import spool_lines  # 400 ms of httpx: a wrong option is told before
+
+        lines = PipedLines(session.stdin)
+        return spool_lines(lines, session.server, session.environment, event_of, session.diagnostics)
+    return _log_one(session, event, spool=spool)
+
+
+def _log_one(session: Session, event: dict[str, Any], *, spool: bool) -> ExitCode:
     from madsci_event_cli.sender import send  # 400 ms of httpx: a wrong option is told before
 
-    session.diagnostics.detail(f"server: {session.server}")
-    stored = send(session.server, event)
+    try:
+        _write(session, event, send(session.server, event))
+    except (ServerUnreachable, ServerRefused, UnexpectedAnswer) as error:
+        if not spool or not _may_pass(error):
+            raise
+        session.diagnostics.warning(str(error))
+        _spool_one(session, event)
+        return ExitCode.OK
+    if spool:
+        from madsci_event_cli.spooling import deliver_waiting
+
+        deliver_waiting(session.server, session.environment, session.diagnostics)
+    return ExitCode.OK
+
+
+def _may_pass(error: ServerError) -> bool:
+    """Whether the server may take the event later: not where it says what is wrong with it."""
+    return not isinstance(error, ServerRefused) or error.status not in _REFUSED_FOR_GOOD
+
+
+def _spool_one(session: Session, event: dict[str, Any]) -> None:
+    from madsci_event_cli.spooling import spool_one
+
+    spool_one(session.server, session.environment, event, session.diagnostics)
+    session.output.text(event["event_id"])
+
+
+def _write(session: Session, event: Mapping[str, Any], stored: bytes) -> None:
     if session.output.format in (Format.JSON, Format.JSONL, Format.CSV):
         session.output.event(stored)
     else:
@@ -78,7 +133,7 @@ def log(
 def event_document(
     event_id: str,
     moment: datetime,
-    message: str,
+    content: Mapping[str, Any],
     level: str,
     event_type: str | None,
     data: Sequence[str],
@@ -93,7 +148,7 @@ def event_document(
         "log_level": int(log_level),
         "alert": alert,
         "event_timestamp": moment.isoformat(),
-        "event_data": {"message": message, **{key: _value(text) for key, text in _pairs(data, "--data")}},
+        "event_data": {**content, **{key: _value(text) for key, text in _pairs(data, "--data")}},
     }
 
 

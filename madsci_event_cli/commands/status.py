@@ -58,6 +58,9 @@ def _lines(health: Mapping[str, Any], newest: Sequence[bytes], session: Session)
         lines.append(
             _line("conflicts", (f"{health['conflicts']:,} events came with the id of another", "level.warning"))
         )
+    alerts = health.get("alerts")
+    if isinstance(alerts, dict):
+        lines += _alert_lines(alerts)
     return [*lines, *(_newest_line(body, session) for body in newest)]
 
 
@@ -68,6 +71,22 @@ def _store_lines(store: Mapping[str, Any]) -> list[list[Span]]:
         _line("store", (f"{store.get('kind')}", ""), (f"  {visible(str(store.get('location')))}{size}", "dim")),
         _line("events", (f"{store.get('events', 0):,}", ""), (archived, "dim")),
     ]
+
+
+def _alert_lines(alerts: Mapping[str, Any]) -> list[list[Span]]:
+    """What is wrong in the lab, and whether people are told of it."""
+    silences = f", {alerts['silences']} silenced" if alerts.get("silences") else ""
+    counts = f"{alerts.get('open', 0)} open, {alerts.get('acknowledged', 0)} acknowledged{silences}"
+    lines = [_line("alerts", (counts, "level.error" if alerts.get("open") else ""))]
+    if not alerts.get("configured"):
+        lines.append(_line("mail", ("nobody is mailed: email_alerts names no one", "dim")))
+    if alerts.get("last_failure"):
+        waiting = f"{alerts.get('mails_waiting', 0)} waiting, {alerts.get('dead_letters', 0)} undeliverable: "
+        lines.append(_line("mail", (waiting, "level.error"), (visible(str(alerts["last_failure"])), "")))
+    elif alerts.get("dead_letters"):
+        dead = f"{alerts['dead_letters']} could not be delivered: madsci-events alerts outbox list"
+        lines.append(_line("mail", (dead, "level.warning")))
+    return lines
 
 
 def _newest_line(body: bytes, session: Session) -> list[Span]:

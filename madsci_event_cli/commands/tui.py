@@ -83,6 +83,7 @@ def tui(
         low_bandwidth=low_bandwidth,
         theme=theme or "",
         source_options=() if source.local else ("--server", session.server),
+        operator=_operator(),
         hint=_hint(session, low_bandwidth=low_bandwidth),
     )
     DashboardApp(source, EventQuery.parse(document), settings).run(mouse=mouse)
@@ -140,6 +141,15 @@ def _pipe_beside_keyboard() -> BinaryIO:
     os.dup2(keyboard, 0)
     os.close(keyboard)
     return pipe
+
+
+def _operator() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user need not have a name
+        return "operator"
 
 
 def _hint(session: Session, *, low_bandwidth: bool) -> str:

@@ -11,8 +11,9 @@ from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
-from madsci_event_cli.tui.narrowing import changed, filters_of, level_name
-from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
+from madsci_event_cli.rendering import visible
+from madsci_event_cli.tui.narrowing import filters_of, level_name
+from madsci_event_server.errors import InvalidQuery, shown
 from madsci_event_server.event import EventLogLevel, EventType, format_time
 from madsci_event_server.query import EventQuery
 
@@ -82,6 +83,20 @@ def filter_line(query: EventQuery) -> str:
     return " ".join(_words(query))
 
 
+def _quoted(text: str) -> str:
+    """As a shell takes it; control characters as bash and zsh escape them, so that it can be shown and pasted."""
+    if visible(text) == text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", r"\\").replace("'", r"\'")
+    return (
+        "$'"
+        + "".join(
+            c if visible(c) == c else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}" for c in escaped
+        )
+        + "'"
+    )
+
+
 def _words(query: EventQuery) -> Iterator[str]:
     for name, value in filters_of(query).items():
         yield from _words_of(name, value)
@@ -100,16 +115,16 @@ def _words_of(name: str, value: Any) -> Iterator[str]:
     elif name in ("until", "end_time"):
         yield from ("--until", format_time(value))
     elif name == "selector":
-        yield from (option, shlex.quote(json.dumps(value, ensure_ascii=False)))
+        yield from (option, _quoted(json.dumps(value, ensure_ascii=False)))
     elif name == "source":
         for key, items in value.items():
             for item in items:
-                yield from (option, shlex.quote(f"{key}={item}"))
+                yield from (option, _quoted(f"{key}={item}"))
     elif isinstance(value, tuple):
         for item in value:
-            yield from (option, shlex.quote(item))
+            yield from (option, _quoted(item))
     else:
-        yield from (option, shlex.quote(str(value)))
+        yield from (option, _quoted(str(value)))
 
 
 def _levels(levels: Sequence[EventLogLevel]) -> str:
@@ -155,12 +170,3 @@ def _values_for(option: str, values: Mapping[str, Sequence[str]]) -> Sequence[st
     if option == "since":
         return ["15m", "1h", "today", "yesterday", "24h"]
     return values.get(option, ())
-
-
-def is_complete(query: EventQuery, *, now: datetime, zone: tzinfo | None) -> bool:
-    """Whether the line of this query gives an equal query: a selector or a minimum by number may not."""
-    try:
-        again = parse_filter_line(filter_line(query), now=now, zone=zone, base=query)
-    except InvalidInput:
-        return False
-    return filters_of(again) == filters_of(changed(query))

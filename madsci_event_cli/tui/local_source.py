@@ -17,7 +17,7 @@ from madsci_event_cli.tui.counting import Tally
 from madsci_event_cli.tui.narrowing import filters_of
 from madsci_event_cli.tui.rows import Item, Note
 from madsci_event_cli.tui.source import Arrived, Counts, FeedItem, LinkChanged, Page
-from madsci_event_server.errors import InvalidInput
+from madsci_event_server.errors import InvalidInput, NotFound
 from madsci_event_server.event import Event
 from madsci_event_server.json_text import parse_json
 from madsci_event_server.query import EventQuery
@@ -35,7 +35,7 @@ _LINES_A_SLICE: Final = 100
 """Read between two looks at the keyboard: a few milliseconds."""
 
 _LINES_A_PAGE: Final = 20_000
-"""After so many lines a page comes back with what it has, so that a rare match in a large file keeps showing progress."""
+"""After so many lines a page comes back with what it has: a rare match in a large file must not keep others waiting."""
 
 _LOOK_AGAIN_SECONDS: Final = 0.5
 
@@ -214,7 +214,8 @@ class LocalSource:
 
     @property
     def _lines(self) -> Lines:
-        assert self._opened is not None, "used outside `async with`"
+        if self._opened is None:
+            raise RuntimeError("a source is read inside its `async with`")
         return self._opened
 
     async def follow(self, query: EventQuery) -> AsyncIterator[FeedItem]:
@@ -285,6 +286,13 @@ class LocalSource:
     async def names(self) -> Sequence[tuple[str, str, str]]:
         """None before anything was counted: counting meets them."""
         return ()
+
+    async def alerts(self) -> None:
+        """Nothing watches a file."""
+
+    async def acknowledge(self, alert_id: str, by: str) -> None:
+        """There is nothing to take on."""
+        raise NotFound(f"no alert {alert_id}: a file has none")
 
 
 def read_event(line: bytes) -> Event | Note:

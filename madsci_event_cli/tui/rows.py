@@ -67,7 +67,7 @@ def id_of(raw: bytes) -> bytes:
 
 
 def level_of(raw: bytes) -> int:
-    """The level in an event's bytes, without parsing the rest: in what `encode` writes it comes before any free text."""
+    """The level in an event's bytes, without parsing the rest: `encode` writes it before any free text."""
     found = _LEVEL.search(raw)
     if found is None:
         raise ValueError(f"bytes of an event carry its level; these begin {raw[:80]!r}")
@@ -104,7 +104,7 @@ class _Calendar:
         quarter = text[:14] + bytes([48 + int(text[14:16]) // 15])
         found = self._days.get(quarter)
         if found is None:
-            if len(self._days) > 1000:  # noqa: PLR2004
+            if len(self._days) > 1000:
                 self._days.clear()
             found = self._days[quarter] = time_of(raw).astimezone(self._zone).date()
         return found
@@ -117,7 +117,7 @@ class RowWindow:
         self.rows: list[Row] = []
         self._calendar = _Calendar(zone)
         self._by_id: dict[bytes, Row] = {}
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._max_bytes = max_bytes
         self._bytes = 0
         self._newest_day: date | None = None
@@ -186,7 +186,7 @@ class RowWindow:
         return number
 
     def extend_above(self, items: Sequence[Item]) -> tuple[int, int]:
-        """Adds above, `items` oldest first; returns how many rows that made, and how many were dropped at the bottom."""
+        """Adds above, `items` oldest first; how many rows that made, and how many were dropped at the bottom."""
         fresh = [item for item in items if isinstance(item, Note) or id_of(item) not in self._by_id]
         opened = self._with_midnights(fresh)
         number = self.first - len(opened)
@@ -240,9 +240,9 @@ class RowWindow:
 
     def _drop_top(self) -> int:
         # Dropping in chunks: each costs a move of the whole list.
-        if len(self.rows) <= self._max_rows * 1.05 and self._bytes <= self._max_bytes:
+        if len(self.rows) <= self.max_rows * 1.05 and self._bytes <= self._max_bytes:
             return 0
-        count = max(len(self.rows) - self._max_rows, 0)
+        count = max(len(self.rows) - self.max_rows, 0)
         spare = self._bytes - sum(len(row.raw) for row in self.rows[:count]) - self._max_bytes
         while spare > 0 and count < len(self.rows) - 1:
             spare -= len(self.rows[count].raw)
@@ -252,7 +252,7 @@ class RowWindow:
         return count
 
     def _drop_bottom(self) -> int:
-        count = max(len(self.rows) - self._max_rows, 0)
+        count = max(len(self.rows) - self.max_rows, 0)
         spare = self._bytes - sum(len(row.raw) for row in self.rows[len(self.rows) - count :]) - self._max_bytes
         while spare > 0 and count < len(self.rows) - 1:
             spare -= len(self.rows[-1 - count].raw)

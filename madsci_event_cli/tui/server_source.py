@@ -1,17 +1,92 @@
 """A server as a Source: its reader, in the dashboard's terms."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import quote
 
+from madsci_event_cli import following
+from madsci_event_cli.following import Followed
 from madsci_event_cli.reader import EventReader
+from madsci_event_cli.rendering import visible
 from madsci_event_cli.tui.counting import FACET_VALUES, interval_for
-from madsci_event_cli.tui.narrowing import changed, cleared, filtered_fields, filters_of, without
-from madsci_event_cli.tui.source import Bucket, Counts, FeedItem, Page
+from madsci_event_cli.tui.narrowing import changed, cleared, filtered_fields, without
+from madsci_event_cli.tui.rows import Note
+from madsci_event_cli.tui.source import (
+    Alerts,
+    Arrived,
+    Beat,
+    Bucket,
+    Counts,
+    FeedItem,
+    LinkChanged,
+    Page,
+    Raised,
+    span_text,
+)
+from madsci_event_server.errors import NotFound, ServerError, ServerRefused, UnexpectedAnswer
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.query import EventQuery
+
+ASK_AGAIN_SECONDS: Final = 30.0
+
+
+class _Place:
+    """Where following has come to, and what there is to say of the connection."""
+
+    def __init__(self) -> None:
+        self.cursor: str | None = None
+        self.lost_at: datetime | None = None
+        self._reason = ""
+
+    def taken(self, item: Followed) -> Iterator[FeedItem]:
+        """One item of the stream, in the dashboard's terms."""
+        match item:
+            case following.Received():
+                self.cursor = item.cursor
+                yield Arrived(item.body)
+            case following.Raised():
+                self.cursor = item.cursor
+                yield Raised(item.body)
+            case following.Gap():
+                self.cursor = item.before
+                missing = "events" if item.missing is None else f"{item.missing:,} events"
+                yield Arrived(Note("gap", visible(f"{missing} were missed: {item.reason}")))
+            case following.Heartbeat():
+                self.cursor = item.cursor
+                yield Beat(item.server_time)
+            case following.Connected():
+                yield from self._connected(item)
+            case following.Disconnected():
+                yield self._disconnected(item)
+
+    def _connected(self, item: following.Connected) -> Iterator[FeedItem]:
+        if self.lost_at is not None and self.cursor is not None:
+            away = span_text((datetime.now(UTC) - self.lost_at).total_seconds())
+            yield Arrived(Note("connection", visible(f"connected again after {away}, nothing missed ({self._reason})")))
+        self.cursor, self.lost_at = item.cursor, None
+        yield LinkChanged("live")
+        yield Beat(item.server_time)
+
+    def _disconnected(self, item: following.Disconnected) -> LinkChanged:
+        if self.lost_at is None:
+            self.lost_at, self._reason = datetime.now(UTC), item.reason
+        return LinkChanged("retry", item.reason, item.retry_in)
+
+    def refused(self, error: ServerError) -> Iterator[FeedItem]:
+        """What no waiting mends; a cursor of another store is given up, and so is what it would have told."""
+        if isinstance(error, ServerRefused) and error.status == _GONE and self.cursor is not None:
+            self.cursor, self.lost_at = None, None
+            yield Arrived(Note("gap", visible(f"what came meanwhile is not shown: {error}")))
+            return
+        self.lost_at = self.lost_at or datetime.now(UTC)
+        yield LinkChanged("offline", str(error))
+
+
+_GONE: Final = 410
 
 
 class ServerSource:
@@ -19,8 +94,9 @@ class ServerSource:
 
     local = False
 
-    def __init__(self, reader: EventReader) -> None:
+    def __init__(self, reader: EventReader, *, ask_again_seconds: float = ASK_AGAIN_SECONDS) -> None:
         self._reader = reader
+        self._ask_again_seconds = ask_again_seconds
         self.title = reader.server.rstrip("/")
 
     async def __aenter__(self) -> Self:
@@ -33,9 +109,19 @@ class ServerSource:
         await self._reader.__aexit__(kind, error, trace)
 
     async def follow(self, query: EventQuery) -> AsyncIterator[FeedItem]:
-        """See Source."""
-        raise NotImplementedError
-        yield
+        """See Source. A server that refuses is asked again from time to time: it may be mended while nobody looks."""
+        place = _Place()
+        while True:
+            try:
+                async with aclosing(self._reader.follow(query, after=place.cursor)) as followed:
+                    async for item in followed:
+                        for feed_item in place.taken(item):
+                            yield feed_item
+            except (ServerRefused, UnexpectedAnswer) as error:
+                for feed_item in place.refused(error):
+                    yield feed_item
+            if place.lost_at is not None:
+                await asyncio.sleep(self._ask_again_seconds)
 
     async def older(self, query: EventQuery, after: str | None, limit: int) -> Page:
         """See Source."""
@@ -52,6 +138,9 @@ class ServerSource:
     ) -> Counts:
         """See Source. A query with times of its own is counted over these."""
         query, interval = _windowed(query, window_seconds, columns)
+        countable = query.selector is None
+        # A selector has no form in a query string, and only these routes count.
+        query = query if countable else changed(query, selector=None)
         narrowed = filtered_fields(query, fields)
         plain = [field for field in fields if field not in narrowed]
         everything = changed(cleared(query), since=query.since, until=query.until)
@@ -63,9 +152,9 @@ class ServerSource:
         )
         answers = [main, *widened]
         return Counts(
-            facets={field: _values(found) for answer in answers for field, found in answer["facets"].items()},
+            facets={field: _values(field, found) for answer in answers for field, found in answer["facets"].items()},
             truncated=[field for answer in answers for field in answer["truncated"]],
-            matching=main["total"],
+            matching=main["total"] if countable else None,
             total=total["total"],
             buckets=[_bucket(bucket) for bucket in histogram["buckets"]],
             interval_seconds=interval,
@@ -75,6 +164,20 @@ class ServerSource:
         """See Source."""
         # Latest first; what is last in a mapping wins.
         return [(item["field"], item["id"], item["name"]) for item in reversed(await self._reader.names())]
+
+    async def alerts(self) -> Alerts | None:
+        """See Source."""
+        try:
+            found = await self._reader.document("GET", "alerts")
+        except NotFound:  # a server without alerting
+            return None
+        condition = found["condition"]
+        trouble = condition["last_failure"] or ""
+        return Alerts(found["alerts"], int(condition["open"]), int(condition["silences"]), trouble)
+
+    async def acknowledge(self, alert_id: str, by: str) -> None:
+        """See Source."""
+        await self._reader.document("POST", f"alerts/{quote(alert_id, safe='')}/ack", json={"by": by, "note": None})
 
 
 def _windowed(query: EventQuery, window_seconds: int | None, columns: int) -> tuple[EventQuery, int]:
@@ -89,15 +192,11 @@ def _windowed(query: EventQuery, window_seconds: int | None, columns: int) -> tu
     return changed(query, since=since, until=end), interval
 
 
-def _values(found: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
-    return [(str(item["value"]), int(item["count"])) for item in found]
+def _values(field: str, found: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+    values = [(str(item["value"]), int(item["count"])) for item in found]
+    return [(value.lower(), count) for value, count in values] if field == "log_level" else values
 
 
 def _bucket(found: dict[str, Any]) -> Bucket:
     counts = {EventLogLevel[level.upper()]: int(count) for level, count in found["counts"].items()}
     return Bucket(datetime.fromisoformat(found["start"]), counts)
-
-
-def uncountable(query: EventQuery) -> bool:
-    """Whether the server cannot count this: a selector has no form in a query string."""
-    return "selector" in filters_of(query)

@@ -7,6 +7,7 @@ Message-ID. What it refuses for good is a dead letter; anything else is tried ag
 import asyncio
 import hashlib
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,37 +24,56 @@ _JITTER: Final = 0.25
 
 
 class Delivery:
-    """Sends what is due. `chance` gives numbers in [0, 1) that keep retries from marching in step."""
+    """Sends what is due.
+
+    `chance` gives numbers in [0, 1) that keep retries from marching in step; `may_go_on` is asked after each mail, and
+    False ends the round.
+    """
 
     def __init__(
-        self, alerts: AlertStore, config: EmailAlertsConfig, changing: asyncio.Lock, chance: random.Random
+        self,
+        alerts: AlertStore,
+        config: EmailAlertsConfig,
+        changing: asyncio.Lock,
+        chance: random.Random,
+        may_go_on: Callable[[], bool],
     ) -> None:
         self._alerts = alerts
         self._config = config
         self._changing = changing
         self._chance = chance
+        self._may_go_on = may_go_on
+        self._unrecorded: list[Mail] = []
         self.last_failure: str | None = None
         """Why the latest mail was not taken; None once one was."""
+        self.under_way = False
+        """Whether a mail may be being handed over now."""
 
     async def deliver(self, now: datetime) -> int:
         """Tries the mails due by now, at most MAILS_A_SESSION, and returns how many it tried.
 
         A mail that breaks the session ends the round: the others are still due, in the next one.
         """
+        await self._record()
         mails = await self._alerts.due_mails(now, MAILS_A_SESSION)
         if not mails:
             return 0
         session = MailSession(self._config)
+        self.under_way = True
         try:
             async with session:
                 for tried, mail in enumerate(mails, start=1):
                     await self._send(session, mail, now)
+                    if not self._may_go_on():
+                        return 0
                     if not session.is_open:
                         return tried
         except MailNotTaken as failed:  # no session: nothing was said against any of the mails
             self.last_failure = str(failed)
             for mail in mails:
                 await self._record(self._later(mail, failed, now))
+        finally:
+            self.under_way = False
         return len(mails)
 
     async def _send(self, session: MailSession, mail: Mail, now: datetime) -> None:
@@ -61,7 +81,8 @@ class Delivery:
             taken = await session.send(mail.content, mail.recipients)
         except MailNotTaken as failed:
             self.last_failure = str(failed)
-            await self._record(_dead(mail, failed, now) if failed.refused else self._later(mail, failed, now))
+            turned_down = mail.model_copy(update={"turned_down": True})
+            await self._record(_dead(mail, failed, now) if failed.refused else self._later(turned_down, failed, now))
             return
         self.last_failure = next((str(failed) for failed in taken.refused.values()), None)
         await self._record(*self._after(mail, taken, now))
@@ -93,12 +114,21 @@ class Delivery:
         )
 
     async def _record(self, *mails: Mail) -> None:
-        """Stores what became of mails; one cancelled while under way stays so, unless the server took it."""
-        async with self._changing:
-            kept = [
-                mail for mail in mails if mail.state == MailState.SENT or not await self._is_cancelled(mail.mail_id)
-            ]
-            await self._alerts.apply(Change(mails=kept))
+        """Stores what became of mails, and of those a store that was away could not be told of.
+
+        Until that is done no mail leaves: one that was taken, and is not known to be, would leave again and again.
+        One cancelled while under way stays so, unless the server took it.
+        """
+        self._unrecorded += mails
+        if self._unrecorded:
+            async with self._changing:
+                kept = [
+                    mail
+                    for mail in self._unrecorded
+                    if mail.state == MailState.SENT or not await self._is_cancelled(mail.mail_id)
+                ]
+                await self._alerts.apply(Change(mails=kept))
+            self._unrecorded = []
 
     async def _is_cancelled(self, mail_id: str) -> bool:
         try:

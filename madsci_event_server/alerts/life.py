@@ -101,9 +101,15 @@ def next_telling(alert: Alert, told: Told | None, timing: EmailAlertsConfig) -> 
 def next_look(alert: Alert, recipients: Sequence[str], timing: EmailAlertsConfig) -> datetime | None:
     """When the notifier has to look at this alert again, silences and the breaker aside."""
     if alert.state == AlertState.ACKNOWLEDGED:
-        return alert.updated_at + QUIET_AFTER_ACKNOWLEDGED
+        return quiet_at(alert)
     times = [next_telling(alert, alert.told.get(recipient), timing) for recipient in recipients]
     return min((moment for moment in times if moment is not None), default=None)
+
+
+def quiet_at(alert: Alert) -> datetime:
+    """When an acknowledged alert is over, if it counts nothing until then."""
+    taken_on = alert.acknowledged.at if alert.acknowledged is not None else alert.updated_at
+    return max(alert.updated_at, taken_on) + QUIET_AFTER_ACKNOWLEDGED
 
 
 def badge(alert: Alert) -> str:

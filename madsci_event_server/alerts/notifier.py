@@ -5,6 +5,7 @@ The breaker counts mails written, so nothing that fails or restarts can widen it
 under way, no other is written to them: what happens meanwhile is in the next one, counted.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from madsci_event_server.alerts.mail import DETAILED_ALERTS, Context, Draft, Mai
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.alerts.silences import Silences
 from madsci_event_server.email_settings import EmailAlertsConfig
-from madsci_event_server.errors import NotFound, QueryTimedOut
+from madsci_event_server.errors import NotFound, QueryTimedOut, StoreError
 from madsci_event_server.event import Event
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.alert_base import (
@@ -35,6 +36,10 @@ BREAKER_WINDOW: Final = timedelta(hours=1)
 UNDER_WAY_RECHECK: Final = timedelta(seconds=5)
 """How soon to look again at somebody whose last mail is still being sent."""
 CONTEXT_EVENTS: Final = 10
+TURNED_DOWN_HOLDS: Final = timedelta(minutes=30)
+"""How long a mail the server turns down for now keeps others to the same people back: it may be that mail alone."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -81,6 +86,8 @@ class Notifier:
         self._rules = rules
         self._timing = timing
         self._writer = writer
+        self.failures = 0
+        """How many mails could not be written."""
 
     async def open(self, now: datetime) -> None:
         """Takes up open alerts that nobody was to be told of when they were counted, if now somebody is."""
@@ -103,8 +110,17 @@ class Notifier:
         budget = await self._budget(now)
         mails = []
         for draft in self._drafts(alerts, due, budget, now):
-            mails.append(await self._write(draft))
-            alerts.update(_told(alerts, draft, mails[-1].message_id))
+            try:
+                mail = await self._write(draft)
+            except (StoreError, QueryTimedOut):
+                raise
+            except Exception:  # noqa: BLE001 - a mail that cannot be written must not keep back all others
+                self.failures += 1
+                _log.exception("a mail to %s could not be written; it is tried again", ", ".join(draft.recipients))
+                budget.held_until.update(dict.fromkeys(draft.recipients, now + self._timing.digest))
+                continue
+            mails.append(mail)
+            alerts.update(_told(alerts, draft, mail.message_id))
         touched = due | {alert_id for mail in mails for alert_id in mail.alert_ids}
         changed = [self._with_due(alerts[alert_id], budget) for alert_id in touched]
         await self._alerts.apply(Change(alerts=changed, mails=mails))
@@ -115,17 +131,21 @@ class Notifier:
         silences = Silences(await self._alerts.silences(), now, self._events.names_directory)
         settled = []
         for alert in looked_at:
-            if _is_quiet(alert, now):
+            if alert.state == AlertState.OPEN:
+                settled.append(await self._silenced_or_not(alert, silences))
+            elif alert.state == AlertState.ACKNOWLEDGED and now >= life.quiet_at(alert):
                 note = Signed(by=life.RESOLVED_BY_QUIET, at=now, note="acknowledged, and quiet for 24 hours")
                 settled.append(life.resolved(alert, note))
-                continue
-            last_event = await self._last_event(alert) if silences else None
-            silence = silences.matching(alert, last_event)
-            until = None if silence is None else silence.expires_at
-            silenced_by = None if silence is None else silence.silence_id
-            due_at = until if until is not None else alert.due_at
-            settled.append(alert.model_copy(update={"silenced_by": silenced_by, "due_at": due_at}))
+            else:
+                settled.append(alert)
         return settled
+
+    async def _silenced_or_not(self, alert: Alert, silences: Silences) -> Alert:
+        last_event = await self._last_event(alert) if silences else None
+        silence = silences.matching(alert, last_event)
+        if silence is None:
+            return alert.model_copy(update={"silenced_by": None})
+        return alert.model_copy(update={"silenced_by": silence.silence_id, "due_at": silence.expires_at})
 
     async def _budget(self, now: datetime) -> _Budget:
         recent = await self._alerts.mails_since(now - BREAKER_WINDOW)
@@ -134,11 +154,9 @@ class Notifier:
         for mail in counted:
             budget.spend(mail.recipients)
         for mail in recent:
-            until = max(mail.next_at, now + UNDER_WAY_RECHECK) if mail.state == MailState.PENDING else None
-            if mail.purpose == Purpose.STORM and mail in counted:
-                until = max(mail.created_at + BREAKER_WINDOW, until or mail.created_at)
-            for recipient in mail.recipients if until is not None else ():
-                budget.held_until[recipient] = max(until or now, budget.held_until.get(recipient, now))
+            if (until := _held_by(mail, now)) is not None:
+                for recipient in mail.recipients:
+                    budget.held_until[recipient] = max(until, budget.held_until.get(recipient, until))
         if budget.in_all <= 0:
             budget.all_held_until = counted[0].created_at + BREAKER_WINDOW
         return budget
@@ -164,7 +182,8 @@ class Notifier:
                 budget.held_until[recipient] = now + BREAKER_WINDOW
         if left_over and budget.in_all == 1:
             news = list({alert.alert_id: alert for owed in left_over.values() for alert in owed}.values())
-            open_to = tuple(person for person in self._rules.everybody if budget.may_reach(person))
+            everybody = self._rules.everybody
+            open_to = tuple(person for person in everybody if person in left_over or budget.may_reach(person))
             drafts.append(self._draft(open_to, news, now, storm=True))
             budget.spend(open_to)
         if left_over:
@@ -172,7 +191,8 @@ class Notifier:
         return drafts
 
     def _concerns(self, alert: Alert, recipient: str) -> bool:
-        return alert.silenced_by is None and recipient in self._rules.recipients(alert.rule)
+        silenced = alert.state == AlertState.OPEN and alert.silenced_by is not None
+        return not silenced and recipient in self._rules.recipients(alert.rule)
 
     def _owes(self, alert: Alert, recipient: str, now: datetime) -> bool:
         moment = life.next_telling(alert, alert.told.get(recipient), self._timing)
@@ -232,7 +252,7 @@ class Notifier:
             return None
 
     def _with_due(self, alert: Alert, budget: _Budget) -> Alert:
-        if alert.silenced_by is not None:
+        if alert.state == AlertState.OPEN and alert.silenced_by is not None:
             return alert
         if alert.state == AlertState.ACKNOWLEDGED:
             return alert.model_copy(update={"due_at": life.next_look(alert, (), self._timing)})
@@ -242,6 +262,17 @@ class Notifier:
             if moment is not None:
                 times.append(max(moment, budget.hold(recipient) or moment))
         return alert.model_copy(update={"due_at": min(times, default=None)})
+
+
+def _held_by(mail: Mail, now: datetime) -> datetime | None:
+    """Until when this mail keeps others to its recipients back."""
+    times = []
+    if mail.purpose == Purpose.STORM and mail.created_at + BREAKER_WINDOW > now:
+        times.append(mail.created_at + BREAKER_WINDOW)
+    if mail.state == MailState.PENDING and not (mail.turned_down and now >= mail.created_at + TURNED_DOWN_HOLDS):
+        until = max(mail.next_at, now + UNDER_WAY_RECHECK)
+        times.append(min(until, mail.created_at + TURNED_DOWN_HOLDS) if mail.turned_down else until)
+    return max(times, default=None)
 
 
 def _told(alerts: Mapping[str, Alert], draft: Draft, message_id: str) -> dict[str, Alert]:
@@ -267,10 +298,6 @@ def _is_news(alert: Alert, recipient: str) -> bool:
     """Whether there is something they don't know, which may travel with a mail that goes to them anyhow."""
     told = alert.told.get(recipient)
     return alert.state == AlertState.OPEN and (told is None or told.count < alert.count)
-
-
-def _is_quiet(alert: Alert, now: datetime) -> bool:
-    return alert.state == AlertState.ACKNOWLEDGED and now - alert.updated_at >= life.QUIET_AFTER_ACKNOWLEDGED
 
 
 def _surroundings(event: Event) -> tuple[str, dict[str, str]]:

@@ -55,11 +55,13 @@ class AlertReader:
         self._timing = timing
         self._place: str = ""
         self._unsaved = 0
+        self.failures = 0
+        """How many events could not be judged."""
 
     @property
     def seq(self) -> int:
         """The place in received order of the last event judged."""
-        return int(self._place.split(".")[2])
+        return place_in(self._place)
 
     async def open(self) -> None:
         """Finds the saved place. The first time ever it is the end: nobody is mailed about what is history."""
@@ -81,12 +83,14 @@ class AlertReader:
         batch = (await self._events.find(query)).events
         if not batch:
             return 0
-        self._place = Cursor(self._events.store_id, "r", batch[-1].seq).encode()
-        change = await self._judge(batch, now)
-        self._unsaved += len(batch)
-        if change.alerts or self._unsaved >= UNSAVED_EVENTS:
+        place = Cursor(self._events.store_id, "r", batch[-1].seq).encode()
+        change = await self._judge(batch, place, now)
+        unsaved = self._unsaved + len(batch)
+        if change.alerts or unsaved >= UNSAVED_EVENTS:
             await self._alerts.apply(change)
-            self._unsaved = 0
+            unsaved = 0
+        # Not before it is stored: a store that is away must not make us pass these events by.
+        self._place, self._unsaved = place, unsaved
         return len(batch)
 
     async def save(self) -> None:
@@ -95,13 +99,13 @@ class AlertReader:
             await self._alerts.apply(Change(position=self._place))
             self._unsaved = 0
 
-    async def _judge(self, batch: Sequence[StoredEvent], now: datetime) -> Change:
+    async def _judge(self, batch: Sequence[StoredEvent], place: str, now: datetime) -> Change:
         found: list[tuple[StoredEvent, Event, Topic]] = []
         for start in range(0, len(batch), EVENTS_AT_ONCE):
             found += self._deserving(batch[start : start + EVENTS_AT_ONCE])
             await asyncio.sleep(0)  # whoever else is ready goes first
         if not found:
-            return Change(position=self._place)
+            return Change(position=place)
         tally = await self._tally_of([what for _, _, what in found])
         known = await self._alerts.counted(
             {stored.first_seq for stored, _, _ in found if stored.seq != stored.first_seq}
@@ -109,14 +113,21 @@ class AlertReader:
         for stored, event, what in found:
             self._count(tally, stored, event, what, known, now)
         alerts = [alert for key, alert in tally.alerts.items() if key in tally.changed]
-        return Change(position=self._place, alerts=alerts, counted=tally.counted)
+        return Change(position=place, alerts=alerts, counted=tally.counted)
 
     def _deserving(self, batch: Sequence[StoredEvent]) -> Iterator[tuple[StoredEvent, Event, Topic]]:
         for stored in batch:
             if not self._rules.can_skip(stored.body):
-                event = stored.event
-                for rule in self._rules.judge(event, self._events.names_directory):
-                    yield stored, event, topic(rule, event)
+                try:
+                    yield from self._topics(stored)
+                except Exception:  # noqa: BLE001 - one event that breaks a rule must not end all alerting
+                    self.failures += 1
+                    _log.exception("the event at place %d could not be judged and is left out", stored.seq)
+
+    def _topics(self, stored: StoredEvent) -> list[tuple[StoredEvent, Event, Topic]]:
+        event = stored.event
+        rules = self._rules.judge(event, self._events.names_directory)
+        return [(stored, event, topic(rule, event)) for rule in rules]
 
     async def _tally_of(self, topics: Sequence[Topic]) -> _Tally:
         counts = await self._alerts.alert_counts()
@@ -150,10 +161,15 @@ class AlertReader:
     def _with_due(self, alert: Alert, before: Alert, now: datetime) -> Alert:
         """The alert, due no later than it was, and sooner where the new event is news."""
         if alert.state == AlertState.ACKNOWLEDGED:
-            return alert.model_copy(update={"due_at": now + life.QUIET_AFTER_ACKNOWLEDGED})
+            return alert.model_copy(update={"due_at": life.quiet_at(alert)})
         worse = (alert.level, alert.forced) != (before.level, before.forced)
         if alert.silenced_by is not None and not worse:
             return alert  # looked at again when the silence is over
         due = life.next_look(alert, self._rules.recipients(alert.rule), self._timing)
         earlier = [moment for moment in (due, before.due_at) if moment is not None]
         return alert.model_copy(update={"due_at": min(earlier, default=None), "silenced_by": None})
+
+
+def place_in(cursor: str) -> int:
+    """The place in received order that a cursor of ours stands for."""
+    return int(cursor.split(".")[2])

@@ -1,7 +1,7 @@
 """`GET /events/stream`: events as they come, as Server-Sent Events. What it promises is in `live`."""
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -10,8 +10,10 @@ from starlette.types import Receive, Scope, Send
 from madsci_event_server import sse
 from madsci_event_server.api.bodies import read_json
 from madsci_event_server.api.context import Context, context_of
+from madsci_event_server.api.documented import CURSOR, FILTERS, STORED_EVENT, described, json_body, operation
 from madsci_event_server.api.parameters import one, only, query_of, whole_number
 from madsci_event_server.errors import InvalidQuery
+from madsci_event_server.json_text import encode_json
 from madsci_event_server.live import Reader
 from madsci_event_server.query import MAX_LIMIT, EventQuery
 
@@ -24,21 +26,57 @@ _HEADERS: Final = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would wait until it has a buffer full
 ]
-_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Server-Sent Events, for ever."}
+_HELLO: Final = {"cursor": CURSOR, "server_time": STORED_EVENT["received_at"], "version": "0.1.0"}
+_MESSAGES: Final = (
+    f"id: {CURSOR}\nevent: hello\ndata: {encode_json(_HELLO).decode()}\n\n"
+    f"id: {CURSOR}\ndata: {encode_json(STORED_EVENT).decode()}\n\n"
+)
+_STREAM: Final = {
+    "description": "Server-Sent Events, for ever. Unnamed: an event. Named: `hello`, `heartbeat` every 10 s, `raised` "
+    "(an event again, of higher level or alert), `gap` (events are missing), `bye`. Each `id` is a place to go on from",
+    "content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}, "example": _MESSAGES}},
+}
+_LAST: Final = (
+    {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT, "default": 0},
+    "Begin so many matching events back",
+    10,
+)
+_AFTER: Final = {
+    "after": ({"type": "string"}, "A cursor: go on from there. The header `Last-Event-ID` says it, too", None)
+}
+_QUERY: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        **{name: {**schema, "description": text} for name, (schema, text, _) in {**FILTERS, **_AFTER}.items()},
+        "source": described("object", "Values of any other key of `source`"),
+        "selector": described("object", "MongoDB's filter language"),
+    },
 }
 
 router = APIRouter()
 
 
-@router.get("/events/stream", responses=_RESPONSES)
+@router.get(
+    "/events/stream",
+    openapi_extra=operation("Read", _STREAM, refused=(410, 422, 503), query={"last": _LAST, **FILTERS, **_AFTER}),
+)
 async def stream_events(request: Request) -> Response:
     """Matching events as they come. `last` begins so many back; `Last-Event-ID` or `after` goes on from a cursor."""
     query = query_of(request, others=("last",), refused=("order", "limit"))
     return await _followed(request, query)
 
 
-@router.post("/events/stream", responses=_RESPONSES)
+@router.post(
+    "/events/stream",
+    openapi_extra=operation(
+        "Read",
+        _STREAM,
+        refused=(410, 413, 422, 503),
+        query={"last": _LAST},
+        body=json_body("Filters", _QUERY, {"With a selector": {"selector": {"event_data.plate": "P7"}}}),
+    ),
+)
 async def stream_search(request: Request) -> Response:
     """The same for an EventQuery as JSON, as `POST /events/search` takes it: with a selector, too."""
     only(request, "last")

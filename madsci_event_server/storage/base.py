@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, Self, runtime_checkable
 
+from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.query import EventQuery, NameDirectory
@@ -139,6 +140,29 @@ class StoreStatus:
     """More in the store's own terms: versions, journal mode, replica set members ..."""
 
 
+def not_as_here(events: Sequence[StoredEvent], known: Mapping[str, StoredEvent]) -> dict[str, StoredEvent]:
+    """By id, those of `events` that are not here or older here; `known` are those of their ids that are here.
+
+    Raises StoreUnusable for an id that has another place here.
+    """
+    found = {}
+    for event_id, stored in ((stored.event.event_id, stored) for stored in events):
+        here = known.get(event_id)
+        if here is not None and here.first_seq != stored.first_seq:
+            raise has_its_own(event_id)
+        if here is None or (here.seq <= stored.seq and here.body != stored.body):
+            found[event_id] = stored
+    return found
+
+
+def has_its_own(event_id: str) -> StoreUnusable:
+    """The error for an event whose place is another's."""
+    return StoreUnusable(
+        f"the place of event {event_id} is taken by another one: the store copied to has events of its own; "
+        "copy into an empty one, or one that was only ever copied to from there"
+    )
+
+
 @runtime_checkable
 class EventStore(Protocol):
     """Opened and closed as an async context manager; safe to use from many tasks of one event loop."""
@@ -164,6 +188,13 @@ class EventStore(Protocol):
         """Stores all or none, durably, in this order; the answers are in this order too.
 
         Events carry their `received_at` already. The same id twice in one call is as if sent in two.
+        """
+
+    async def restore(self, events: Sequence[StoredEvent]) -> int:
+        """Stores events of another store as they stand there, in the same places; returns how many were not here so.
+
+        All or none, and the same again changes nothing. Raises StoreUnusable where an id or a place is another event's:
+        this store has events of its own.
         """
 
     async def get(self, event_id: str) -> StoredEvent:

@@ -17,6 +17,8 @@ from madsci_event_server.errors import NotFound, StoreUnusable
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.storage import mongo_finding, mongo_writing
+from madsci_event_server.storage.alert_base import AlertStore
+from madsci_event_server.storage.alert_mongo import MongoAlertStore, make_alert_indexes
 from madsci_event_server.storage.base import (
     DEFAULT_QUERY_SECONDS,
     MAX_NAMES,
@@ -30,7 +32,7 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.mongo_counting import Counting, check_fields
-from madsci_event_server.storage.mongo_database import Database, Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_database import RETRY_SECONDS, Database, Document, Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import (
     ARCHIVED,
     COUNTER,
@@ -67,6 +69,8 @@ _PREPARED_AT_ONCE: Final = 50
 _IDS_AT_ONCE: Final = 1000
 _NAMES_EVERY_SECONDS: Final = 5.0
 """How soon this server knows a node's name that another one has seen."""
+_PURGED: Final = "purged"
+"""The document of META that holds the highest place of a purged event."""
 _MADSCI_COLLECTION: Final = "events"
 
 
@@ -76,6 +80,7 @@ class MongoStore:
     def __init__(self, url: str, *, query_seconds: float = DEFAULT_QUERY_SECONDS) -> None:
         self._database = Database(url)
         self._query_seconds = query_seconds
+        self._alerts = MongoAlertStore(self._database)
         self._names = _Names()
         self._known_values: set[str] = set()
         self._store_id = ""
@@ -105,6 +110,10 @@ class MongoStore:
     def names_directory(self) -> NameDirectory:
         """Names to ids, of nodes only; those that other servers saw a few seconds later."""
         return self._names
+
+    def alert_store(self) -> AlertStore:
+        """What alerting remembers, in the same database."""
+        return self._alerts
 
     # --- Events in ---
 
@@ -149,6 +158,24 @@ class MongoStore:
             appended = await mongo_writing.append_alone(self._database, new, outcomes)
             lease.last_seq = outcomes.seq
         return appended
+
+    async def restore(self, events: Sequence[StoredEvent]) -> int:
+        """Stores events in the places they had elsewhere."""
+        async with self._writing:
+            if self._lease is None:
+                restored = await self._database.transaction(
+                    lambda session, _: mongo_writing.restore(self._database, session, events)
+                )
+            else:
+                last = max((stored.seq for stored in events), default=0)
+                await self._lease.reserve(max(0, last - self._lease.last_seq))
+                with self._database.lookup(RETRY_SECONDS):
+                    restored = await mongo_writing.restore(self._database, None, events)
+                self._lease.last_seq = max(self._lease.last_seq, last)
+            await self._know_values(restored)
+        for one in restored:
+            self._names.add(one.named)
+        return len(restored)
 
     async def _know_values(self, new: Sequence[NewEvent]) -> None:
         """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
@@ -245,8 +272,8 @@ class MongoStore:
             for start in range(0, len(wanted), _IDS_AT_ONCE):
                 total += await self._change(bound | {"_id": {"$in": wanted[start : start + _IDS_AT_ONCE]}}, change)
             return total
-        while some := await self._some_ids(bound, "state_time"):
-            total += await self._change(bound | {"_id": {"$in": some}}, change)
+        while some := await self._some(bound, "state_time"):
+            total += await self._change(bound | {"_id": {"$in": list(some)}}, change)
         return total
 
     async def purge(self, archived_before: datetime, *, dry_run: bool = False) -> int:
@@ -256,16 +283,26 @@ class MongoStore:
             with self._database.lookup():
                 return await self._database.committed(EVENTS).count_documents(bound, hint="archived")
         total = 0
-        while some := await self._some_ids(bound, "archived"):
+        while some := await self._some(bound, "archived"):
+            through = {"$max": {"seq": max(some.values())}}
             with self._database.lookup():
-                deleted = await self._database.collection(EVENTS).delete_many(bound | {"_id": {"$in": some}})
+                # First said, then done: who is told of a gap that is none yet has lost nothing.
+                await self._database.collection(META).update_one({"_id": _PURGED}, through, upsert=True)
+                deleted = await self._database.collection(EVENTS).delete_many(bound | {"_id": {"$in": list(some)}})
             total += deleted.deleted_count
         return total
 
-    async def _some_ids(self, bound: Document, index: str) -> list[str]:
+    async def purged_through(self) -> int:
+        """The highest seq that a purged event had."""
         with self._database.lookup():
-            cursor = self._database.committed(EVENTS).find(bound, {"_id": 1}, limit=_IDS_AT_ONCE, hint=index)
-            return [document["_id"] async for document in cursor]
+            found = await self._database.committed(META).find_one({"_id": _PURGED})
+        return 0 if found is None else int(found["seq"])
+
+    async def _some(self, bound: Document, index: str) -> dict[str, int]:
+        """Some of the events in these bounds, with their places."""
+        with self._database.lookup():
+            cursor = self._database.committed(EVENTS).find(bound, {"seq": 1}, limit=_IDS_AT_ONCE, hint=index)
+            return {document["_id"]: document["seq"] async for document in cursor}
 
     async def _change(self, which: Document, change: Document) -> int:
         with self._database.lookup():
@@ -369,7 +406,7 @@ class MongoStore:
         self._store_id = store["store_id"]
         await self._database.collection(EVENTS).create_indexes(list(INDEXES))
         await self._database.collection(NAMES).create_index([("last_seen_us", -1)], name="lately")
-        await self._database.collection(VALUES).create_index([("_id", 1)])
+        await make_alert_indexes(self._database)
 
     async def _read_names(self) -> None:
         cursor = self._database.committed(NAMES).find({"_id.field": "node_id"}, {"_id": 1})

@@ -95,6 +95,19 @@ class SQLiteStore:
                 self._names.add(event.named_ids)
         return appended
 
+    async def restore(self, events: Sequence[StoredEvent]) -> int:
+        """Stores events in the places they had elsewhere."""
+        try:
+            restored = await self._database.write(
+                lambda connection: sqlite_writing.restore(connection, events, self._labels)
+            )
+        except BaseException:
+            self._labels.forget()
+            raise
+        for event in restored:
+            self._names.add(event.named_ids)
+        return len(restored)
+
     async def get(self, event_id: str) -> StoredEvent:
         """The event of this id. Raises NotFound."""
         found = await self._database.read(lambda connection, _: _get(connection, event_id), _LOOKUP_SECONDS)

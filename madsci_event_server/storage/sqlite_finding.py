@@ -7,6 +7,7 @@ import heapq
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from math import isqrt
 from typing import Final, NamedTuple
 
 from madsci_event_server.query import Cursor, EventQuery, cursor_letter
@@ -17,7 +18,9 @@ from madsci_event_server.storage.sqlite_rows import unpack_labels
 from madsci_event_server.storage.sqlite_schema import EVERY_EVENT
 
 FEW: Final = 20_000
-"""Up to so many events it is cheaper to collect and sort than to walk along an index until the page is full."""
+"""Up to so many events of a label are collected and sorted where no index has them in the order wanted."""
+_DECIDING_COSTS: Final = 15
+"""What reading and deciding an event in Python costs, in lookups of a row that SQLite makes by itself."""
 _MAX_RANGES: Final = 200
 """How many index ranges are merged at most; of more labels the events are collected and sorted."""
 _MAX_CHUNK: Final = 1000
@@ -113,7 +116,10 @@ class _Search:
         drivers = [(self._count(any_of), any_of) for any_of in self._plan.wanted]
         fewest, driver = min(drivers, default=(self._count(_EVERYTHING), _EVERYTHING), key=lambda item: item[0])
         if self._plan.match is not None:
-            self._by_words = self._count_words(min(fewest, FEW) + 1) <= min(fewest, FEW)
+            # Collecting costs a lookup for each event with the words; walking until the page is full, a decision for
+            # each event on the way: `limit` events times the share of those with the words.
+            most = min(fewest, isqrt(_DECIDING_COSTS * self._query.limit * fewest))
+            self._by_words = self._count_words(most + 1) <= most
         return driver
 
     def _count(self, any_of: AnyOf) -> int:
@@ -127,6 +133,10 @@ class _Search:
             )
             if state in wanted
         )
+
+    def _places_after(self, seq: int) -> int:
+        (last,) = self._connection.execute("SELECT value FROM meta WHERE name = 'last_seq'").fetchone()
+        return int(last) - seq
 
     def _count_words(self, at_most: int) -> int:
         (count,) = self._connection.execute(
@@ -184,7 +194,7 @@ class _Search:
         if self._by_words:
             source = "JOIN words ON words.rowid = e.first_seq WHERE words MATCH ? AND"
             values.append(plan.match)
-        elif driver is not _EVERYTHING and self._count(driver) <= FEW:
+        elif driver is not _EVERYTHING and self._count(driver) <= min(FEW, self._places_after(after)):
             source = (
                 "WHERE e.first_seq IN (SELECT first_seq FROM event_labels"
                 f" WHERE label IN ({_numbers(driver.labels)}) AND state IN ({states})) AND"

@@ -9,7 +9,7 @@ from madsci_event_server.alerts.alerting import Alerting, AlertingConfig
 from madsci_event_server.alerts.config import parse_rules
 from madsci_event_server.email_settings import parse_email_alerts
 from madsci_event_server.event import Event
-from madsci_event_server.storage.alert_base import Alert, AlertState, MailState
+from madsci_event_server.storage.alert_base import Alert, AlertState, AlertStore, MailState
 from madsci_event_server.storage.base import EventStore
 from tests.alerts.smtp_servers import Post
 from tests.factories import NOON, an_event
@@ -22,14 +22,17 @@ EVERY_MAIL = tuple(MailState)
 class Bench:
     """Alerting, one step at a time."""
 
-    def __init__(self, events: EventStore, config: AlertingConfig, now: datetime = NOON) -> None:
+    def __init__(
+        self, events: EventStore, config: AlertingConfig, now: datetime = NOON, alerts: AlertStore | None = None
+    ) -> None:
         self.events = events
+        self.store = alerts or events.alert_store()
         self.config = config
         self.now = now
         self.alerting = self._make()
 
     def _make(self) -> Alerting:
-        return Alerting(self.events, self.events.alert_store(), self.config, _never, lambda: self.now)
+        return Alerting(self.events, self.store, self.config, _never, lambda: self.now)
 
     async def restart(self, **changes: Any) -> None:
         """As after `kill -9`: nothing is left but what the store holds."""
@@ -51,7 +54,7 @@ class Bench:
         """Lets time pass, doing at every moment what is due at it."""
         end = self.now + timedelta(**time)
         await self.step()
-        store = self.events.alert_store()
+        store = self.store
         while True:
             moments = [moment for moment in (await store.next_due(), await store.next_mail()) if moment is not None]
             following = min((moment for moment in moments if moment > self.now), default=end)

@@ -291,3 +291,27 @@ async def test_a_silence_needs_a_matcher_an_end_and_a_reason(
         await bench.alerting.silence(
             matcher, expires_at=bench.now + timedelta(hours=hours), reason=reason, author="ada"
         )
+
+
+async def test_an_old_alert_taken_on_is_not_over_at_once(bench: Bench, post: Post) -> None:
+    await bench.log()
+    await bench.wait(hours=30)
+    await bench.alerting.acknowledge((await bench.alert()).alert_id, "ada")
+    await bench.wait(hours=1)
+
+    assert (await bench.alert()).state == AlertState.ACKNOWLEDGED
+
+
+async def test_a_silenced_alert_that_was_told_is_told_to_be_resolved(bench: Bench, post: Post) -> None:
+    await bench.log()
+    await bench.wait(minutes=1)
+    until = bench.now + timedelta(hours=2)
+    await bench.alerting.silence({"rule": "alert_level"}, expires_at=until, reason="known", author="ada")
+    await bench.log()
+    await bench.wait(minutes=10)
+    assert (await bench.alert()).silenced_by is not None
+    await bench.alerting.resolve((await bench.alert()).alert_id, "ada")
+    await bench.wait(seconds=1)
+
+    assert post.subjects == ["[lab] ERROR Tip lost", "[lab] RESOLVED Tip lost (x2)"]
+    assert (await bench.alert()).due_at is None

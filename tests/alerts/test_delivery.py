@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from madsci_event_server.errors import InvalidInput
-from madsci_event_server.storage.alert_base import MailState
+from madsci_event_server.errors import InvalidInput, StoreUnavailable
+from madsci_event_server.storage.alert_base import Change, MailState
+from madsci_event_server.storage.alert_memory import MemoryAlertStore
 from madsci_event_server.storage.base import EventStore
-from tests.alerts.bench import ADA, BOB, EVERY_MAIL, Bench, a_bench
+from madsci_event_server.storage.memory import MemoryStore
+from tests.alerts.bench import ADA, BOB, EVERY_MAIL, Bench, a_bench, a_config
 from tests.alerts.smtp_servers import AUTHORITY, PASSWORD, USERNAME, Post, a_mail_server, a_silent_server
 
 
@@ -28,15 +30,17 @@ async def test_a_mail_refused_for_now_is_tried_again_and_taken(bench: Bench, pos
 async def test_retries_become_rare_and_end_after_a_day_in_a_dead_letter(bench: Bench, post: Post) -> None:
     post.data_answer = "451 no"
     await bench.log()
+    await bench.wait(minutes=1)
+    await bench.alerting.acknowledge((await bench.alert()).alert_id, "ada")
     await bench.wait(hours=23)
     [mail] = await bench.alerting.outbox(EVERY_MAIL)
     assert mail.state == MailState.PENDING
     assert 30 < mail.attempts < 80
     await bench.wait(hours=2)
 
-    mail = (await bench.alerting.outbox(EVERY_MAIL))[-1]
-    assert mail.state == MailState.DEAD
-    assert "451 no" in (mail.last_answer or "")
+    letter = await bench.alerting.mail(mail.mail_id)
+    assert letter.state == MailState.DEAD
+    assert "451 no" in (letter.last_answer or "")
 
 
 async def test_a_mail_refused_for_good_is_a_dead_letter_at_once(bench: Bench, post: Post) -> None:
@@ -209,3 +213,74 @@ async def test_a_dead_letter_tried_again_has_another_day(bench: Bench, post: Pos
     await bench.wait(minutes=10)
 
     assert (await bench.alerting.mail(letter.mail_id)).state == MailState.SENT
+
+
+class _FullStore(MemoryAlertStore):
+    """Reads, and cannot write for a while, as SQLite on a full disk."""
+
+    full = False
+
+    async def apply(self, change: Change) -> None:
+        if self.full:
+            raise StoreUnavailable("no room left on its disk")
+        await super().apply(change)
+
+
+async def test_a_mail_taken_while_the_disk_is_full_is_not_sent_again_and_again(post: Post) -> None:
+    alerts = _FullStore()
+    async with MemoryStore() as events:
+        bench = Bench(events, a_config(post.port), alerts=alerts)
+        await bench.alerting.open()
+        await bench.log()
+        await bench.alerting.watch()
+        bench.now += timedelta(seconds=10)
+        await bench.alerting.watch()
+        alerts.full = True
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await bench.alerting.post()
+            bench.now += timedelta(minutes=1)
+        alerts.full = False
+        await bench.wait(minutes=10)
+
+    assert len(post.taken) == 1
+    assert await bench.mail_states() == [MailState.SENT]
+
+
+async def test_events_read_while_the_disk_is_full_are_counted_afterwards(post: Post) -> None:
+    alerts = _FullStore()
+    async with MemoryStore() as events:
+        bench = Bench(events, a_config(post.port), alerts=alerts)
+        await bench.alerting.open()
+        alerts.full = True
+        await bench.log()
+        with pytest.raises(StoreUnavailable):
+            await bench.alerting.watch()
+        alerts.full = False
+        await bench.wait(minutes=1)
+
+    assert post.subjects == ["[lab] ERROR Tip lost"]
+
+
+async def test_a_mail_turned_down_for_now_holds_others_back_for_half_an_hour_at_most(bench: Bench, post: Post) -> None:
+    post.data_answer = "451 looks like spam"
+    await bench.log("Tip lost")
+    await bench.wait(seconds=30)
+    await bench.log("Arm stuck")
+    await bench.wait(minutes=20)
+    assert len(await bench.alerting.outbox(EVERY_MAIL)) == 1
+    await bench.wait(minutes=11)
+
+    assert {mail.subject for mail in await bench.alerting.outbox(EVERY_MAIL)} == {
+        "[lab] ERROR Tip lost",
+        "[lab] ERROR Arm stuck",
+    }
+
+
+@pytest.mark.parametrize(("answer", "state"), [("554 spam", MailState.DEAD), ("452 full", MailState.PENDING)])
+async def test_a_mail_is_judged_by_its_answer(bench: Bench, post: Post, answer: str, state: MailState) -> None:
+    post.data_answer = answer
+    await bench.log()
+    await bench.wait(seconds=10)
+
+    assert await bench.mail_states() == [state]

@@ -54,9 +54,9 @@ def fork(client: EventClient, number: int) -> None:
 
 
 def children_of(method: str, client: EventClient, number: int) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     target, arguments = (count, (client, number)) if method == "fork" else (count_anew, (*sys.argv[2:4], number))
-    children: list[Any] = [context.Process(target=target, args=arguments) for _ in range(3)]
+    children = [context.Process(target=target, args=arguments) for _ in range(3)]
     for child in children:
         child.start()
     count(client, number)

@@ -236,9 +236,11 @@ def test_an_event_the_server_fails_at_does_not_hold_up_the_rest(
 
 
 def test_a_server_that_fails_at_everything_loses_nothing(server: ScriptedServer, make_client: MakeClient) -> None:
-    server.behaviour = always(Reply(500, {"detail": "bug"}))
     client = make_client(server.url)
-    for number in range(5):
+    client.info(0)
+    assert client.flush(30)
+    server.behaviour = always(Reply(500, {"detail": "bug"}))
+    for number in range(1, 5):
         client.info(number)
     assert server.wait_until(lambda server: len(server.requests) > 15)
     server.behaviour = as_ours
@@ -313,8 +315,8 @@ def test_threads_keep_their_own_order(server: ScriptedServer, make_client: MakeC
         thread.join()
 
     assert client.flush(30)
-    for thread in range(6):
-        own = [event["event_data"] for event in server.events if event["event_data"]["thread"] == thread]
+    for place in range(6):
+        own = [event["event_data"] for event in server.events if event["event_data"]["thread"] == place]
         assert [data["number"] for data in own] == list(range(300))
 
 

@@ -10,6 +10,7 @@ import pytest
 from ulid import ULID
 
 from madsci_event_cli import Event, EventLogLevel, EventType
+from madsci_event_cli.event_ids import new_event_id
 from madsci_event_cli.outgoing import (
     MAX_EVENT_BYTES,
     Outgoing,
@@ -19,7 +20,6 @@ from madsci_event_cli.outgoing import (
     encode_line,
     event_in,
     level_number,
-    new_event_id,
 )
 
 NODE = "01JJ4S0WNGEF5FQAZG5KDGJRBV"
@@ -107,7 +107,7 @@ def test_an_exception_that_was_never_raised_keeps_its_message(outgoing: Outgoing
 @pytest.mark.parametrize("how", ["true", "exception", "tuple"])
 def test_exc_info_is_the_traceback(outgoing: Outgoing, how: str) -> None:
     try:
-        _ = {}["well A9"]
+        _ = dict[str, int]()["well A9"]
     except KeyError as error:
         asked = {"true": True, "exception": error, "tuple": sys.exc_info()}[how]
         data = logged(outgoing, "aspirate failed", 40, exc_info=asked)["event_data"]

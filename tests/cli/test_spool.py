@@ -102,7 +102,7 @@ def test_any_appending_and_reading_ends_with_every_line_once(
     """Small segments, so that rotation falls everywhere."""
     spool = Spool(tmp_path_factory.mktemp("s"), SERVER, max_bytes=32 * 4096, describe=describe, warn=print)
     lines = [b"%d:" % number + b"x" * size for number, size in enumerate(sizes)]
-    waiting, found = list(lines), []
+    waiting, found = list(lines), list[bytes]()
     for limit, acknowledge in reads:
         for line in waiting[:4]:
             assert spool.append(line + b"\n")
@@ -142,7 +142,7 @@ def test_many_threads_append_at_once(make_spool: MakeSpool) -> None:
     threads = [threading.Thread(target=append, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
-    found = []
+    found: list[bytes] = []
     while len(found) < 4000:
         found += taken(spool)
     for thread in threads:
@@ -323,7 +323,7 @@ def test_spools_are_the_users_own(make_spool: MakeSpool, tmp_path: Path) -> None
 def test_an_append_from_within_an_append_is_no_deadlock(make_spool: MakeSpool) -> None:
     """What a signal handler that logs comes to: the same thread, at any place of the call."""
     spool = make_spool(max_bytes=200_000)
-    nested = []
+    nested: list[bytes] = []
 
     def interrupt(frame: object, event: str, argument: object) -> None:
         if len(nested) < 300:

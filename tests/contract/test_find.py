@@ -153,6 +153,54 @@ async def test_a_node_is_found_by_name_through_its_ids(store: EventStore) -> Non
 
 
 @pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        (1, ["float", "float in list", "int", "nested in list", "zeroes"]),
+        (1.0, ["float", "float in list", "int", "nested in list", "zeroes"]),
+        (True, ["true"]),
+        (0, ["zeroes"]),
+        (-0.0, ["zeroes"]),
+        (None, ["missing", "null"]),
+        ("A1", ["text"]),
+        ("", ["empty"]),
+        ("…", ["signs"]),
+        ([1], ["float in list"]),
+        ({"$gte": 1}, ["float", "float in list", "int", "large", "nested in list", "zeroes"]),
+        ({"$gte": None}, ["missing", "null"]),
+        ({"$exists": False}, ["missing"]),
+        ({"$in": [1, "A1"]}, ["float", "float in list", "int", "nested in list", "text", "zeroes"]),
+        ({"$in": [True, None]}, ["missing", "null", "true"]),
+        ({"$in": []}, []),
+        ({"$all": [0, 1]}, ["zeroes"]),
+        ({"$ne": 1}, ["empty", "large", "missing", "null", "signs", "text", "true"]),
+        (2**70, ["large"]),
+        ({"$type": "bool"}, ["true"]),
+        ({"$size": 2}, ["nested in list", "zeroes"]),
+    ],
+)
+async def test_a_value_deep_in_event_data_is_found_whatever_it_is(
+    store: EventStore, condition: object, found: list[str]
+) -> None:
+    values = {
+        "int": 1,
+        "float": 1.0,
+        "true": True,
+        "null": None,
+        "text": "A1",
+        "empty": "",
+        "signs": "…",
+        "zeroes": [-0.0, 1],
+        "large": 2**70,
+        "nested in list": [1, "x"],
+        "float in list": [1.0],
+    }
+    await store.append([an_event(id=id_, steps=[{"well": value}]) for id_, value in values.items()])
+    await store.append([an_event(id="missing", steps=[{"other": 1}])])
+
+    assert sorted(await ids(store, selector={"event_data.steps.well": condition})) == sorted(found)
+
+
+@pytest.mark.parametrize(
     "filters",
     [
         {"node_id": [f"none {n}" for n in range(900)] + [NODES[0]]},

@@ -1,6 +1,8 @@
 """DashboardScreen: the screen that is left open: what stands where, which key does what, and reading one event."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -10,6 +12,7 @@ from textual.containers import Horizontal
 from madsci_event_cli.rendering import parse_event
 from madsci_event_cli.tui import messages
 from madsci_event_cli.tui.detail_lines import Around
+from madsci_event_cli.tui.screens.alerts import AlertsScreen
 from madsci_event_cli.tui.screens.help import DETAIL, FACETS, LIST, HelpScreen
 from madsci_event_cli.tui.screens.taking import TakingScreen
 from madsci_event_cli.tui.widgets.detail_pane import DetailPane
@@ -30,8 +33,7 @@ class DashboardScreen(TakingScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "toggle_follow", "Pause or follow", show=False),
-        Binding("end,f,G", "follow", "Follow the newest", show=False),
-        Binding("home,g", "oldest", "Go to the oldest", show=False),
+        Binding("f", "follow", "Follow the newest", show=False),
         Binding("e", "step_level(40, False)", "Next error", show=False),
         Binding("E", "step_level(40, True)", "Previous error", show=False),
         Binding("w", "step_level(30, False)", "Next warning", show=False),
@@ -61,6 +63,7 @@ class DashboardScreen(TakingScreen):
         Binding("right_square_bracket", "window(1)", "Count over more time", show=False),
         Binding("d", "toggle_elapsed", "Time between rows", show=False),
         Binding("z", "toggle_zone", "UTC or local time", show=False),
+        Binding("A", "alerts", "Alerts", show=False),
         Binding("question_mark", "help", "Help", show=False),
         Binding("escape", "leave", "Leave", show=False),
         Binding("q", "app.quit", "Quit", show=False),
@@ -104,7 +107,7 @@ class DashboardScreen(TakingScreen):
         self.detail.focus()
 
     def _read(self, number: int) -> None:
-        event = self.list.event(number)
+        event = self.event_list.event(number)
         if event is not None and (self.detail.event is None or self.detail.event.event_id != event.event_id):
             self.detail.show(event)
 
@@ -123,20 +126,22 @@ class DashboardScreen(TakingScreen):
 
     @on(DetailPane.EventChosen)
     def _event_chosen(self, message: DetailPane.EventChosen) -> None:
-        row = self.list.window.row_of(message.event_id.encode())
+        row = self.event_list.window.row_of(message.event_id.encode())
         if row is not None:
-            self.list.select_centred(row.number)
+            self.event_list.select_centred(row.number)
+        else:
+            self.load_around(message.at, message.event_id.encode())
 
     def action_toggle_detail(self) -> None:
         """Opens or closes the event pane."""
         if self.has_class("-reading"):
             self._close_detail()
         else:
-            self.list.action_open()
+            self.event_list.action_open()
 
     def _close_detail(self) -> None:
         self.remove_class("-reading")
-        self.list.focus()
+        self.event_list.focus()
 
     # --- what is shown, and how --------------------------------------------------------------------------------------
 
@@ -147,7 +152,7 @@ class DashboardScreen(TakingScreen):
         self.set_class(shown, "-without-facets")
         self.set_class(not shown, "-with-facets")
         if shown:
-            self.list.focus()
+            self.event_list.focus()
         else:
             facets.focus()
 
@@ -161,8 +166,8 @@ class DashboardScreen(TakingScreen):
 
     def action_toggle_elapsed(self) -> None:
         """Shows the time between rows, or the time."""
-        self.list.show_elapsed = not self.list.show_elapsed
-        self.list.redraw()
+        self.event_list.show_elapsed = not self.event_list.show_elapsed
+        self.event_list.redraw()
 
     def action_toggle_zone(self) -> None:
         """Shows times in UTC, or in the zone of this machine."""
@@ -173,22 +178,47 @@ class DashboardScreen(TakingScreen):
         here = DETAIL if self.detail.has_focus else FACETS if self.query_one(FacetPanel).has_focus else LIST
         self.app.push_screen(HelpScreen(here))
 
+    def action_alerts(self) -> None:
+        """Shows what is wrong."""
+        if self.status.alerts is None:
+            self.notice("there are no alerts here: no server watches for them")
+            return
+        screen = AlertsScreen(self.status.alerts.unresolved, self.settings.clock())
+        self.app.push_screen(screen, self._alert_chosen)
+
+    def _alert_chosen(self, chosen: tuple[str, Mapping[str, Any]] | None) -> None:
+        if chosen is None:
+            return
+        what, alert = chosen
+        if what == "ack":
+            self.acknowledge(str(alert["alert_id"]))
+        else:
+            self.event_list.pause()
+            event_id = str(alert["last_event_id"]).encode()
+            self.load_around(datetime.fromisoformat(alert["last_event_at"]), event_id)
+
+    @work(group="alerts")
+    async def acknowledge(self, alert_id: str) -> None:
+        """Takes an alert on."""
+        await self.reporting(self.source.acknowledge(alert_id, self.settings.operator))
+        self.load_alerts()
+
     def action_leave(self) -> None:
         """Closes the innermost thing that is open."""
-        if self.detail.found is not None or self.list.found is not None:
+        if self.detail.found is not None or self.event_list.found is not None:
             self.search_for("")
         elif self.query_one(FacetPanel).has_focus:
             if self.has_class("-narrow"):
                 self.action_toggle_facets()
-            self.list.focus()
+            self.event_list.focus()
         elif self.has_class("-reading"):
             self._close_detail()
         else:
-            self.list.follow()
+            self.event_list.follow()
 
     @on(Histogram.BucketClicked)
     def _bucket_clicked(self, message: Histogram.BucketClicked) -> None:
-        self.list.pause()
+        self.event_list.pause()
         self.load_around(message.start)
 
     @on(DetailPane.LineSelected)
@@ -208,7 +238,7 @@ class DashboardScreen(TakingScreen):
             return [*self._narrow_hints(), ("Enter", "fold"), ("/", "search"), ("y", "copy"), ("Esc", "close")]
         if self.query_one(FacetPanel).has_focus:
             return [("Enter", "show only"), ("x", "hide"), ("c", "show all"), ("Esc", "back")]
-        if self.list.following:
+        if self.event_list.following:
             return [
                 ("↑", "choose"),
                 ("E", "last error"),

@@ -33,14 +33,14 @@ class FindingScreen(WatchingScreen):
         """Shows another query; a row that still matches stays selected."""
         if query == self.event_query:
             return
-        selected = self.list.selected
+        selected = self.event_list.selected
         self.event_query = query
         self.query_one(ChipLine).show(chips(query, self.names))
-        self.list.following = True
+        self.event_list.following = True
         self.status.following = True
         self._start()
         if selected is not None and selected.note is None and query.matches(parse_event(selected.raw)):
-            self.list.pause()
+            self.event_list.pause()
             self.load_around(time_of(selected.raw), id_of(selected.raw))
 
     @on(messages.ValueToggled)
@@ -81,9 +81,9 @@ class FindingScreen(WatchingScreen):
         if self.detail.has_focus:
             line = self.detail.line
             return None if line is None else line.filter
-        number = self.list.cursor
-        event = None if number is None else self.list.event(number)
-        return None if event is None else _field_of(event, self.list.field)
+        number = self.event_list.cursor
+        event = None if number is None else self.event_list.event(number)
+        return None if event is None else _field_of(event, self.event_list.field)
 
     # --- stepping ----------------------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class FindingScreen(WatchingScreen):
 
     def action_step_related(self, above: bool) -> None:
         """Goes to the next, or the previous, event of the same workflow, experiment or node."""
-        row = self.list.selected
+        row = self.event_list.selected
         relation = None if row is None or row.note is not None else relation_of(parse_event(row.raw))
         if relation is None:
             self.notice("choose an event that belongs to a workflow, an experiment or a node first")
@@ -119,36 +119,36 @@ class FindingScreen(WatchingScreen):
 
     def action_step_mark(self, above: bool) -> None:
         """Goes to the next, or the previous, marked event."""
-        marks = self.list.marks
+        marks = self.event_list.marks
         self.step(lambda raw: id_of(raw) in marks, None, above, "mark")
 
     def action_mark(self) -> None:
         """Marks the selected event."""
-        self.list.toggle_mark()
+        self.event_list.toggle_mark()
 
     @work(group="step", exclusive=True)
     async def step(self, wanted: Wanted, query: EventQuery | None, above: bool, what: str) -> None:
         """Goes to the nearest wanted row; beyond what is loaded, asks the source for what matches the query."""
         if not above:
-            self.list.admit_pending()
+            self.event_list.admit_pending()
         number = await self._nearest(wanted, above=above)
         if number is not None:
-            self.list.select_centred(number)
+            self.event_list.select_centred(number)
             return
-        end_reached = self.list.at_oldest if above else self.list.at_newest
+        end_reached = self.event_list.at_oldest if above else self.event_list.at_newest
         if query is not None and not end_reached:
             self.notice(f"looking for {'an earlier' if above else 'a later'} {what} ...")
-            raw = await self.reporting(self.pager.next_match(query, self.list.window, above=above))
+            raw = await self.reporting(self.pager.next_match(query, self.event_list.window, above=above))
             if raw is not None:
                 self.notice("")
-                self.list.pause()
+                self.event_list.pause()
                 self.load_around(time_of(raw), id_of(raw))
                 return
         self.notice(f"no {'earlier' if above else 'later'} {what}{'' if query is not None else ' among those loaded'}")
 
     async def _nearest(self, wanted: Wanted, *, above: bool) -> int | None:
-        window = self.list.window
-        selected = self.list.selected
+        window = self.event_list.window
+        selected = self.event_list.selected
         here = window.last + 1 if selected is None else selected.number
         step = -1 if above else 1
         number = here + step
@@ -160,16 +160,19 @@ class FindingScreen(WatchingScreen):
             number += step
         return None
 
-    def search_for(self, text: str) -> None:
-        """Highlights a text in the messages and goes to the nearest above; an empty text ends the search."""
-        if self.detail.has_focus:
+    def search_for(self, text: str, *, in_event: bool = False) -> None:
+        """Highlights a text in the messages and goes to the nearest above; an empty text ends the search.
+
+        `in_event`: in the event that is read, instead.
+        """
+        if in_event:
             if not self.detail.search(Found(text).pattern if text else None) and text:
                 self.notice(f"{text!r} is not in this event")
             return
         self.found = Found(text) if text else None
-        self.list.found = None if self.found is None else self.found.pattern
+        self.event_list.found = None if self.found is None else self.found.pattern
         self.detail.search(None)
-        self.list.redraw()
+        self.event_list.redraw()
         if self.found is not None:
             self.action_step_found(True)
 

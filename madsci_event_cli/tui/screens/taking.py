@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from textual import on, work
+from textual.widget import Widget
 
-from madsci_event_cli.rendering import plain
+from madsci_event_cli.rendering import plain, visible
 from madsci_event_cli.time_expressions import parse_moment
 from madsci_event_cli.tui.filter_line import command_line
 from madsci_event_cli.tui.saving import save_view
@@ -16,6 +17,11 @@ from madsci_event_server.errors import InvalidInput, MadsciEventsError
 class TakingScreen(FindingScreen):
     """Prompts, copies and saves."""
 
+    _return_to: Widget | None = None
+    """What had the focus before the prompt took it."""
+    _offered = ""
+    """What the prompt held when it was opened."""
+
     @property
     def prompt(self) -> Prompt:
         """The prompt."""
@@ -25,14 +31,15 @@ class TakingScreen(FindingScreen):
         """Asks for a filter, a text, a time or a file."""
         text = {"filter": self.filter_text, "save": self._file_name}.get(mode, str)()
         self._return_to = self.focused
-        self.prompt.open(mode, f"{text} " if mode == "filter" and text else text)
+        self._offered = visible(text)
+        self.prompt.open(mode, f"{self._offered} " if mode == "filter" and text else text)
 
     def _file_name(self) -> str:
         return f"events-{self.settings.clock().astimezone(self.zone()):%Y%m%d-%H%M%S}.jsonl"
 
     @on(Prompt.Closed)
     def _prompt_closed(self) -> None:
-        (self._return_to or self.list).focus()
+        (self._return_to or self.event_list).focus()
 
     @on(Prompt.Edited)
     def _prompt_edited(self, message: Prompt.Edited) -> None:
@@ -53,13 +60,14 @@ class TakingScreen(FindingScreen):
 
     def _take(self, mode: Mode, text: str) -> None:
         if mode == "filter":
-            self.apply(self.parse_filter(text))
+            # A filter may hold what cannot be typed: left as it was offered, it stays as it is.
+            if text != self._offered:
+                self.apply(self.parse_filter(text))
         elif mode == "search":
-            (self._return_to or self.list).focus()
-            self.search_for(text)
+            self.search_for(text, in_event=self._return_to is self.detail)
         elif mode == "time":
             moment = parse_moment(text, now=self.settings.clock(), zone=self.zone())
-            self.list.pause()
+            self.event_list.pause()
             self.load_around(moment)
         else:
             self.save(Path(text))
@@ -87,7 +95,7 @@ class TakingScreen(FindingScreen):
         if line is not None:
             self.copy(line.copy or plain(line.spans).strip(), "copied")
             return
-        row = self.list.selected
+        row = self.event_list.selected
         if row is None or row.note is not None:
             self.notice("choose an event with ↑ ↓ first")
             return

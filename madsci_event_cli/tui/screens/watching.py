@@ -6,17 +6,17 @@ What is shown is one query: of the feed that follows it, of the pages beyond the
 import asyncio
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from textual import on, work
 from textual.screen import Screen
 
 from madsci_event_cli.tui import messages
+from madsci_event_cli.tui.delays import Delays
 from madsci_event_cli.tui.feed import Feed
 from madsci_event_cli.tui.narrowing import chips
 from madsci_event_cli.tui.pager import Pager
-from madsci_event_cli.tui.rows import Row, time_of
-from madsci_event_cli.tui.searching import Found
+from madsci_event_cli.tui.rows import Item, Note, Row, time_of
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Counts, Source
 from madsci_event_cli.tui.widgets.detail_pane import DetailPane
@@ -27,10 +27,16 @@ from madsci_event_cli.tui.widgets.status_line import Status, StatusLine
 from madsci_event_server.errors import MadsciEventsError
 from madsci_event_server.query import EventQuery
 
+if TYPE_CHECKING:
+    from madsci_event_cli.tui.searching import Found
+
 _REST_AFTER_COUNTING: Final = 9
 """So many times as long as counting took nothing is counted: a tenth of the source's time at most."""
 
 _NOTICE_SECONDS: Final = 10
+
+_LOOK_AGAIN_SECONDS: Final = 15.0
+"""Between two looks at alerts and names."""
 
 WINDOWS: Final = (
     (900, "in 15 min"),
@@ -54,18 +60,20 @@ class WatchingScreen(Screen[None]):
         self.event_query = query
         self.settings = settings
         self.names: dict[tuple[str, str], str] = {}
-        self.status = Status(title=source.title, counted="" if source.local else WINDOWS[1][1])
+        self.status = Status(title=source.title, counted="" if source.local else WINDOWS[0][1])
         self.counts = Counts()
         self.found: Found | None = None
         self._zone = settings.zone
         self.pager = Pager(source, query)
         self._feed = Feed(source, query, self.post_message)
-        self._window = 1
+        self._window = 0
         self._retry_since: datetime | None = None
+        self.delays = Delays()
         self._status_shown = ""
         self._uncounted = False
         self._count_at = 0.0
         self._notice_until = 0.0
+        self._look_again_at = 0.0
 
     def zone(self) -> tzinfo | None:
         """The zone times are shown in; None is this machine's."""
@@ -73,7 +81,7 @@ class WatchingScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begins to read."""
-        self.list.focus()
+        self.event_list.focus()
         self.set_interval(self.settings.tick_seconds, self._tick)
         self.set_interval(1.0, self._each_second)
         self._start()
@@ -82,7 +90,7 @@ class WatchingScreen(Screen[None]):
             self.notice(self.settings.hint)
 
     @property
-    def list(self) -> EventList:
+    def event_list(self) -> EventList:
         """The event list."""
         return self.query_one(EventList)
 
@@ -97,7 +105,7 @@ class WatchingScreen(Screen[None]):
     def toggle_zone(self) -> None:
         """Shows times in UTC, or in the zone of this machine."""
         self._zone = self.settings.zone if self._zone is UTC else UTC
-        self.list.redraw()
+        self.event_list.redraw()
         self.detail.redraw()
         self.query_one(Histogram).refresh()
 
@@ -130,13 +138,13 @@ class WatchingScreen(Screen[None]):
         pager = self.pager
         items = await self.reporting(pager.newest())
         if items is not None:
-            self.list.show(items, at_oldest=pager.at_oldest, at_newest=True)
+            self.event_list.show(items, at_oldest=pager.at_oldest, at_newest=True)
             feed.release()
 
     @work(group="page", exclusive=True)
     async def load_beyond(self, *, above: bool) -> None:
         """Adds a page at one end."""
-        events, pager = self.list, self.pager
+        events, pager = self.event_list, self.pager
         if above:
             dropped = not events.at_oldest and pager.at_oldest
             items = await self.reporting(pager.above(events.window, dropped=dropped))
@@ -153,7 +161,7 @@ class WatchingScreen(Screen[None]):
         """Shows the first events."""
         items = await self.reporting(self.pager.oldest())
         if items is not None:
-            events = self.list
+            events = self.event_list
             events.show(items, at_oldest=True, at_newest=self.pager.at_newest)
             if items:
                 events.select(events.window.first)
@@ -165,7 +173,7 @@ class WatchingScreen(Screen[None]):
         if found is None:
             return
         before, after = found
-        events = self.list
+        events = self.event_list
         events.show([*before, *after], at_oldest=self.pager.at_oldest, at_newest=self.pager.at_newest)
         row = events.window.row_of(event_id) if event_id is not None else _first_from(events, moment)
         if row is not None:
@@ -196,7 +204,16 @@ class WatchingScreen(Screen[None]):
         self._learn_names(counts.names)
         self.query_one(FacetPanel).show(counts, self.event_query)
         self.query_one(Histogram).show(counts.buckets, counts.interval_seconds, f"no events {self.status.counted}")
-        self._refresh_status()
+        self.refresh_status()
+
+    @work(group="alerts", exclusive=True)
+    async def load_alerts(self) -> None:
+        """Asks what is wrong. That nobody answers is the connection's to say."""
+        try:
+            alerts = await self.source.alerts()
+        except MadsciEventsError:
+            alerts = None
+        self.status.alerts = alerts
 
     @work(group="names", exclusive=True)
     async def fetch_names(self) -> None:
@@ -207,7 +224,7 @@ class WatchingScreen(Screen[None]):
         new = {(field, id_): name for field, id_, name in names if self.names.get((field, id_)) != name}
         if new:
             self.names.update(new)
-            self.list.redraw()
+            self.event_list.redraw()
             self.detail.redraw()
             self.query_one(FacetPanel).show(self.counts, self.event_query)
 
@@ -237,12 +254,16 @@ class WatchingScreen(Screen[None]):
         self.status.now = self.settings.clock()
         if self.status.notice and self._loop_time() >= self._notice_until:
             self.status.notice = ""
-        self._refresh_status()
+        self.refresh_status()
+        if self._loop_time() >= self._look_again_at:
+            self._look_again_at = self._loop_time() + _LOOK_AGAIN_SECONDS
+            self.load_alerts()
+            self.fetch_names()
         # A paused screen stands still altogether; one that nothing has come to would only count the same again.
-        if self.list.following and self._uncounted and self._loop_time() >= self._count_at:
+        if self.event_list.following and self._uncounted and self._loop_time() >= self._count_at:
             self.load_counts()
 
-    def _refresh_status(self) -> None:
+    def refresh_status(self) -> None:
         """Draws the status line only when it would look different: a paused screen sends nothing."""
         line = self.query_one(StatusLine)
         shown = repr(line.line_pieces(0, line.size.width))
@@ -254,7 +275,7 @@ class WatchingScreen(Screen[None]):
         """Says something on the status line."""
         self.status.notice, self.status.notice_style = text, style
         self._notice_until = self._loop_time() + _NOTICE_SECONDS
-        self._refresh_status()
+        self.refresh_status()
 
     @on(Histogram.WidthChanged)
     def _histogram_width_changed(self) -> None:
@@ -263,29 +284,43 @@ class WatchingScreen(Screen[None]):
     @on(messages.EventsArrived)
     def _events_arrived(self, message: messages.EventsArrived) -> None:
         self._uncounted = True
-        self.list.absorb(message.items)
+        self._measure_delays(message.items)
+        self.event_list.absorb(message.items)
+
+    @on(messages.ServerBeat)
+    def _server_beat(self, message: messages.ServerBeat) -> None:
+        """A beat comes after everything before it: the screen is up to date."""
+        self.delays.server_is_at(message.server_time, self.settings.clock())
+        self.status.lag_seconds = 0.0
+        self.refresh_status()
+
+    def _measure_delays(self, items: Sequence[Item]) -> None:
+        newest = next((item for item in reversed(items) if not isinstance(item, Note)), None)
+        if newest is not None and not self.source.local:
+            self.status.lag_seconds, self.status.late_seconds = self.delays.of(newest, self.settings.clock())
+            self.refresh_status()
 
     @on(messages.EventsRaised)
     def _events_raised(self, message: messages.EventsRaised) -> None:
-        self.list.raise_events(message.raws)
+        self.event_list.raise_events(message.raws)
 
     @on(messages.ConnectionChanged)
     def _connection_changed(self, message: messages.ConnectionChanged) -> None:
         change, now = message.change, self.settings.clock()
         self.status.link, self.status.reason = change.link, change.reason
         self.status.retry_at = None if change.retry_seconds is None else now + timedelta(seconds=change.retry_seconds)
-        self._refresh_status()
+        self.refresh_status()
 
     @on(messages.FollowChanged)
     def _follow_changed(self, message: messages.FollowChanged) -> None:
         self.status.following = message.following
-        self._refresh_status()
+        self.refresh_status()
         self.show_hints()
 
     @on(messages.PendingChanged)
     def _pending_changed(self, message: messages.PendingChanged) -> None:
         self.status.pending, self.status.pending_errors = message.count, message.errors
-        self._refresh_status()
+        self.refresh_status()
 
     @on(messages.EdgeReached)
     def _edge_reached(self, message: messages.EdgeReached) -> None:
@@ -298,15 +333,15 @@ class WatchingScreen(Screen[None]):
     @on(StatusLine.FollowToggled)
     def action_toggle_follow(self) -> None:
         """Pauses, or follows."""
-        self.list.toggle_follow()
+        self.event_list.toggle_follow()
 
     def action_follow(self) -> None:
         """Goes to the newest event and stays with it."""
-        self.list.follow()
+        self.event_list.follow()
 
     def action_oldest(self) -> None:
         """Goes to the oldest event."""
-        events = self.list
+        events = self.event_list
         if events.at_oldest and len(events.window):
             events.select(events.window.first)
         else:

@@ -4,10 +4,9 @@ Cost depends on the lines on the screen, not on the rows held. While it follows,
 scroll and one refresh. While paused, arriving events are only kept and counted: not a byte is drawn.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, tzinfo
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -27,6 +26,9 @@ from madsci_event_cli.tui.row_line import Cell, Columns, columns_for, event_cell
 from madsci_event_cli.tui.rows import Item, Note, Row, RowWindow, id_of, level_of, time_of
 from madsci_event_server.event import Event, EventLogLevel
 
+if TYPE_CHECKING:
+    import re
+
 MAX_PENDING: Final = 20_000
 """Events kept while paused; more are counted and read again from the source when the operator goes on."""
 
@@ -45,6 +47,8 @@ class EventList(ScrollView, can_focus=True):
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("pageup,b", "page(-1)", "Page up", show=False),
         Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("end,f,G", "screen.follow", "Follow the newest", show=False),
+        Binding("home,g", "screen.oldest", "Go to the oldest", show=False),
         Binding("left", "choose_field(-1)", "Field to the left", show=False),
         Binding("right", "choose_field(1)", "Field to the right", show=False),
         Binding("enter", "open", "Read", show=False),
@@ -53,10 +57,8 @@ class EventList(ScrollView, can_focus=True):
     class TailWanted(Message):
         """The operator wants the newest events, and the window does not hold all of them."""
 
-    def __init__(
-        self, names: Names, zone: Callable[[], tzinfo | None], *, window: RowWindow | None = None, id: str | None = None
-    ) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names, zone: Callable[[], tzinfo | None], *, window: RowWindow | None = None) -> None:
+        super().__init__()
         self.window = window or RowWindow(zone())
         self.following = True
         self.at_newest = True
@@ -209,11 +211,14 @@ class EventList(ScrollView, can_focus=True):
         super().watch_scroll_y(old_value, new_value)
         if self._scrolling_ourselves or round(old_value) == round(new_value):
             return
-        self.pause()
-        if new_value < self.size.height and new_value < old_value:
-            self._ask_for_more(above=True)
-        elif new_value >= self.max_scroll_y and new_value > old_value:
-            self._ask_for_more(above=False)
+        if new_value > old_value:
+            if new_value >= self.max_scroll_y:
+                self._ask_for_more(above=False)
+        elif new_value < self.max_scroll_y:
+            # At the bottom it was not a hand: the rows became fewer.
+            self.pause()
+            if new_value < self.size.height:
+                self._ask_for_more(above=True)
 
     def _ask_for_more(self, *, above: bool) -> None:
         if above:
@@ -266,8 +271,7 @@ class EventList(ScrollView, can_focus=True):
         if self.selected is None:
             self.select(self._bottom_visible())
             return
-        assert self.cursor is not None
-        wanted = self.cursor + rows
+        wanted = self.selected.number + rows
         if wanted > self.window.last:
             self._ask_for_more(above=False)
         if wanted - self.window.first < self.size.height and rows < 0:
@@ -335,7 +339,8 @@ class EventList(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> Columns:
-        return columns_for(max(self.size.width - 1, 0))
+        # The scroll bar lies over the last cells of the lines; the first is for marks.
+        return columns_for(max(self.scrollable_content_region.width - 1, 0))
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 
@@ -449,7 +454,7 @@ def _note_strip(note: Note, width: int, base: Style) -> Strip:
     style = base + style_of(NOTE_STYLES[note.kind])
     text = f"── {note.text} " if note.kind != "broken" else f" ? {note.text} "
     fill = "─" if note.kind != "broken" else " "
-    if width < 8:  # noqa: PLR2004
+    if width < 8:
         return Strip([Segment(fill * width, style)])
     shown = Strip([Segment(text, style)])
     if shown.cell_length < width:

@@ -59,8 +59,8 @@ class FacetPanel(ScrollView, can_focus=True):
         Binding("x", "choose(True)", "Hide this", show=False),
     ]
 
-    def __init__(self, names: Names, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names) -> None:
+        super().__init__()
         self._names = names
         self._lines: list[FacetLine] = []
         self.cursor = 1
@@ -168,7 +168,9 @@ def _states(query: EventQuery, field: str) -> Mapping[str, str]:
 
 def _label(field: str, value: str, names: Names) -> str:
     if field.endswith("_id"):
-        return names.get((field, value)) or f"…{value[-8:]}"
+        name = names.get((field, value))
+        # Runs of one workflow have one name: the end of the id tells them apart.
+        return f"…{value[-8:]}" if name is None else f"{name} …{value[-4:]}"
     return {"true": "alerts"}.get(value, value) if field == "alert" else value
 
 
@@ -180,10 +182,18 @@ def _line_spans(line: FacetLine, width: int) -> Sequence[tuple[str, str]]:
     face = LEVEL_FACES[EventLogLevel[line.value.upper()]] if line.field == "log_level" else None
     style = "dim" if line.state == "-" else face.style if face else ""
     label = f"{face.glyph} {line.label}" if face else line.label
-    shown = cut(visible(label), room)
+    shown = _cut_inside(visible(label), room) if line.field.endswith("_id") else cut(visible(label), room)
     return [
         (f" {line.state or ' '} ", "heading"),
         (shown, style),
         (" " * (room - cells(shown)), ""),
         (f" {count}", "dim"),
     ]
+
+
+def _cut_inside(label: str, width: int) -> str:
+    """Cut before the id's end, which is what tells one from another."""
+    head, _, end = label.rpartition("…")
+    if cells(label) <= width or not head:
+        return cut(label, width)
+    return f"{cut(head, max(width - cells(end), 1)).rstrip('… ')}…{end}"

@@ -30,8 +30,8 @@ class Histogram(SpanLines):
     class WidthChanged(Message):
         """There is room for another number of buckets."""
 
-    def __init__(self, zone: Callable[[], tzinfo | None], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, zone: Callable[[], tzinfo | None]) -> None:
+        super().__init__()
         self._zone = zone
         self._buckets: Sequence[Bucket] = ()
         self._interval = timedelta(seconds=60)
@@ -90,16 +90,20 @@ class Histogram(SpanLines):
         total, trouble, warnings = _sums(bucket.counts)
         if not total:
             return (" ", "")
-        top = self._eighths(total, rows) - row * 8
+        top = min(self._eighths(total, rows) - row * 8, 8)
         parts = (("bar.error", trouble), ("bar.warning", trouble + warnings if warnings else 0), ("bar", total))
-        reached = [(key, min(self._eighths(count, rows) - row * 8, 8)) for key, count in parts if count]
-        inside = [(key, end) for key, end in reached if end > 0]
+        extents, begin = {}, 0
+        for key, count in parts:
+            end = min(self._eighths(count, rows) - row * 8, 8) if count else 0
+            extents[key] = max(end - begin, 0)
+            begin = max(begin, end)
+        inside = [key for key, extent in extents.items() if extent]
         if not inside:
             return (" ", "")
-        lower, end = inside[0]
-        if end < min(top, 8) and top >= 8 and len(inside) > 1:  # noqa: PLR2004
-            return (_EIGHTHS[end], f"{lower} on.{inside[1][0]}")
-        return (_EIGHTHS[min(top, 8)], lower if end * 2 >= min(top, 8) else inside[-1][0])
+        lowest, widest = inside[0], max(inside, key=extents.__getitem__)
+        if top == 8 and widest != lowest:
+            return (_EIGHTHS[extents[lowest]], f"{lowest} on.{widest}")
+        return (_EIGHTHS[top], widest)
 
     def _eighths(self, count: int, rows: int) -> int:
         return max(round(count / self._highest * rows * 8), 1)
@@ -129,9 +133,9 @@ class Histogram(SpanLines):
     def _time_text(self, moment: datetime) -> str:
         local = moment.astimezone(self._zone())
         seconds = self._interval.total_seconds()
-        if seconds >= 21_600:  # noqa: PLR2004
+        if seconds >= 21_600:
             return f"{local:%d %b}"
-        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"  # noqa: PLR2004
+        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"
 
 
 def _sums(counts: Mapping[EventLogLevel, int]) -> tuple[int, int, int]:

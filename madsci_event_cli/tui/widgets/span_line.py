@@ -7,11 +7,11 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from madsci_event_cli.rendering import cells
+from madsci_event_cli.rendering import cells, visible
 from madsci_event_cli.tui.palette import style_of
 
 Piece = tuple[str, str]
-"""Safe text and the keys of its styles in the palette, joined by spaces; `reverse` and `bold` are understood too."""
+"""Text and the keys of its styles in the palette, joined by spaces; `reverse` and `bold` are understood too."""
 
 
 class SpanLines(Widget):
@@ -24,7 +24,9 @@ class SpanLines(Widget):
     def render_line(self, y: int) -> Strip:
         """Line `y` of the widget."""
         width, base = self.size.width, self.rich_style
-        drawn = [Segment(text, base + piece_style(style)) for text, style in self.line_pieces(y, width) if text]
+        # Names and messages of events get here from many places: none of them reaches the terminal as it is.
+        pieces = ((visible(text), style) for text, style in self.line_pieces(y, width) if text)
+        drawn = [Segment(text, base + piece_style(style)) for text, style in pieces]
         return Strip(drawn).adjust_cell_length(width, base)
 
 

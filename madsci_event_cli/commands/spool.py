@@ -1,0 +1,154 @@
+"""`spool`: events that wait on this machine for their server."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from madsci_event_cli.diagnostics import ExitCode
+from madsci_event_cli.helping import Group
+from madsci_event_cli.registration import register
+from madsci_event_cli.rendering import Span, fitted, visible
+from madsci_event_cli.session import Session
+from madsci_event_server.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from madsci_event_cli.waiting import Waiting
+
+LIST_EXAMPLES: Final = """
+    madsci-events spool list
+    madsci-events spool list -o json | jq '.spools[] | select(.events > 0)'
+"""
+FLUSH_EXAMPLES: Final = """
+    madsci-events spool flush
+    madsci-events spool flush --server http://lab-server:8001
+    madsci-events spool flush --set-aside  # once what was wrong with them, or with the server, is mended
+"""
+DROP_EXAMPLES: Final = """
+    madsci-events spool drop  # shows what would go, then asks
+    madsci-events spool drop --set-aside --yes
+"""
+_LABEL_CELLS: Final = 10
+
+spool_app = typer.Typer(
+    cls=Group,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Events that wait on this machine for their server.",
+    epilog="madsci-events spool list\nmadsci-events spool flush",
+)
+
+
+def register_in(app: typer.Typer) -> None:
+    """Adds the commands."""
+    register(spool_app, list_, name="list", panel="Keep", examples=LIST_EXAMPLES)
+    register(spool_app, flush, panel="Keep", examples=FLUSH_EXAMPLES)
+    register(spool_app, drop, panel="Keep", examples=DROP_EXAMPLES)
+    app.add_typer(spool_app, name="spool", rich_help_panel="Log")
+
+
+def list_(session: Session) -> ExitCode:
+    """List what waits, for which server, and what the server refused for good."""
+    found = _spools(session)
+    lines = [line for waiting in found for line in _lines(waiting)] or [[("Nothing waits.", "dim")]]
+    session.output.document({"spools": [waiting.document() for waiting in found]}, lines)
+    return ExitCode.OK
+
+
+def flush(
+    session: Session,
+    *,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Send once more what the server refused for good.")
+    ] = False,
+) -> ExitCode:
+    """Deliver what processes that have ended left behind. Living ones deliver their own.
+
+    Of every server, or of the one that --server names. Exits with 3 when events still wait.
+    """
+    found = [waiting for waiting in _spools(session) if waiting.events or (set_aside and waiting.set_aside)]
+    if not found:
+        session.diagnostics.note("Nothing waits.")
+    return max((_flush(session, waiting, set_aside=set_aside) for waiting in found), default=ExitCode.OK)
+
+
+def drop(
+    session: Session,
+    *,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Those the server refused, instead of those that wait.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+) -> ExitCode:
+    """Delete events that wait, undelivered. It shows how many, and asks, before it does.
+
+    Of every server, or of the one that --server names. Those of living processes stay. Prints how many were deleted.
+    """
+    found = [waiting for waiting in _spools(session) if (waiting.set_aside if set_aside else waiting.events)]
+    count = sum(waiting.set_aside if set_aside else waiting.events for waiting in found)
+    if count and not yes and not _agreed(session, count):
+        session.diagnostics.note("Nothing was deleted.")
+        return ExitCode.REFUSED
+    from madsci_event_cli.waiting import drop_set_aside, drop_waiting
+
+    drop_from = drop_set_aside if set_aside else drop_waiting
+    dropped = sum(drop_from(waiting.path) for waiting in found)
+    session.output.document({"dropped_count": dropped}, [[(f"{dropped}", "")]])
+    return ExitCode.OK
+
+
+def _spools(session: Session) -> "list[Waiting]":
+    """Where anything is, of the server that `--server` names, or of all."""
+    from madsci_event_cli.waiting import spool_root, spools_in, waiting_for
+
+    found = spools_in(spool_root(session.environment))
+    if session.options.server is not None:
+        from madsci_event_cli.connection import base_url  # 400 ms of httpx
+
+        wanted = base_url(session.options.server).rstrip("/")
+        found = ((server, directory) for server, directory in found if server == wanted)
+    every = (waiting_for(server, directory) for server, directory in found)
+    return [waiting for waiting in every if waiting.events or waiting.set_aside or waiting.living_processes]
+
+
+def _flush(session: Session, waiting: "Waiting", *, set_aside: bool) -> ExitCode:
+    from madsci_event_cli.spooling import deliver_dead, open_outbox  # 400 ms of httpx: only where something waits
+    from madsci_event_cli.waiting import set_aside_events, spool_root
+
+    outbox = open_outbox(waiting.server, spool_root(session.environment), session.diagnostics)
+    if set_aside:
+        file, lines = set_aside_events(waiting.path)
+        for line in lines:
+            outbox.emit_line(line)
+        file.unlink(missing_ok=True)
+    status = deliver_dead(outbox)
+    session.output.document(
+        {"server": waiting.server, "delivered": status.delivered, "refused": status.set_aside, "left": status.pending},
+        [[(f"{status.delivered:,} delivered to {visible(waiting.server)}", "")]],
+    )
+    if status.pending:
+        return ExitCode.UNREACHABLE
+    return ExitCode.REFUSED if status.set_aside else ExitCode.OK
+
+
+def _agreed(session: Session, count: int) -> bool:
+    what = f"{count:,} events that no server has"
+    if not session.interactive:
+        raise InvalidInput("--yes", f"is needed to delete {what} where nobody can be asked; nothing was deleted")
+    return session.diagnostics.asked(f"Delete {what} for good?", session.stdin)
+
+
+def _lines(waiting: "Waiting") -> list[list[Span]]:
+    lines: list[list[Span]] = [_line("server", (visible(waiting.server), "heading"))]
+    since = f"  since {waiting.oldest}" if waiting.oldest else ""
+    lines.append(_line("waiting", (f"{waiting.events:,}", "level.warning" if waiting.events else ""), (since, "dim")))
+    if waiting.living_processes:
+        lines.append(_line("", (f"processes that deliver theirs themselves: {waiting.living_processes}", "dim")))
+    if waiting.set_aside:
+        lines.append(
+            _line("refused", (f"{waiting.set_aside:,}", "level.error"), (f"  {waiting.set_aside_file}", "dim"))
+        )
+    return lines
+
+
+def _line(label: str, *spans: Any) -> list[Span]:
+    return [(fitted(label, _LABEL_CELLS), "label"), *spans]
