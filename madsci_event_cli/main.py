@@ -14,6 +14,7 @@ from madsci_event_cli.commands import (
     get,
     log,
     manager,
+    profile,
     purge,
     query,
     serve,
@@ -67,6 +68,7 @@ log.register_in(app)
 archive.register_in(app)
 purge.register_in(app)
 manager.register_in(app)
+profile.register_in(app)
 spool.register_in(app)
 store.register_in(app)
 serve.register_in(app)

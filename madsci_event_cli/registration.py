@@ -21,7 +21,16 @@ GLOBAL_OPTIONS: Final[dict[str, Any]] = {
         typer.Option(
             "--server",
             metavar="URL",
-            help=f"The event server. Otherwise EVENT_SERVER_URL, or {DEFAULT_SERVER}.",
+            help=f"The event server. Otherwise EVENT_SERVER_URL, a profile's, or {DEFAULT_SERVER}.",
+            rich_help_panel=GLOBAL_PANEL,
+        ),
+    ],
+    "profile": Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="The event server by its name; see profile. Otherwise MADSCI_EVENTS_PROFILE.",
             rich_help_panel=GLOBAL_PANEL,
         ),
     ],

@@ -11,7 +11,9 @@ import madsci_event_cli
 
 PACKAGES = ("madsci_event_server", "madsci_event_cli")
 
-SHARED_WITH_THE_CLI = {"event", "query", "selector", "definition", "errors", "located_yaml", "settings", "visible", "vocabulary"}
+SHARED_WITH_THE_CLI = {
+    "definition", "errors", "event", "located_yaml", "query", "selector", "settings", "visible", "vocabulary"
+}  # fmt: skip
 """The server's modules that the command line may import."""
 
 LEAVES = (
