@@ -11,6 +11,7 @@ import typer
 from madsci_event_cli.commands import (
     alerts,
     archive,
+    doctor,
     get,
     log,
     manager,
@@ -67,6 +68,7 @@ alerts.register_in(app)
 log.register_in(app)
 archive.register_in(app)
 purge.register_in(app)
+doctor.register_in(app)
 manager.register_in(app)
 profile.register_in(app)
 spool.register_in(app)
