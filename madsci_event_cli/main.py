@@ -11,8 +11,11 @@ import typer
 from madsci_event_cli.commands import (
     alerts,
     archive,
+    doctor,
     get,
     log,
+    manager,
+    profile,
     purge,
     query,
     serve,
@@ -65,6 +68,9 @@ alerts.register_in(app)
 log.register_in(app)
 archive.register_in(app)
 purge.register_in(app)
+doctor.register_in(app)
+manager.register_in(app)
+profile.register_in(app)
 spool.register_in(app)
 store.register_in(app)
 serve.register_in(app)

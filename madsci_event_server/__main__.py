@@ -7,7 +7,7 @@ from pathlib import Path
 
 from madsci_event_server.errors import InvalidSettings, MadsciEventsError, StoreUnavailable
 from madsci_event_server.serving import run
-from madsci_event_server.settings import DEFAULT_DATABASE, DEFAULT_HOST, DEFAULT_PORT, Settings
+from madsci_event_server.settings import DEFAULT_DATABASE, DEFAULT_HOST, DEFAULT_PORT, Settings, chosen_definition
 
 _EXIT_USAGE = 2
 _EXIT_UNREACHABLE = 3
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serves; the exit code."""
     flags = vars(_parser().parse_args(arguments))
     try:
-        definition, wait = flags.pop("definition"), flags.pop("wait_for_db")
+        definition, wait = chosen_definition(flags.pop("definition")), flags.pop("wait_for_db")
         settings, warnings = Settings.read(os.environ, flags=flags, definition=definition)
         for warning in warnings:
             _say(warning)

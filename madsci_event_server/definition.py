@@ -1,7 +1,7 @@
 """EventManagerDefinition: what `<name>.manager.yaml` says of an event manager, and which file that is.
 
-The fields are those of MADSci's definitions of 2025, so that its files load as they are, and ours, which are optional. A
-file is refused as a whole: every problem names file, line, field and the way out, and a secret is never shown.
+The fields are those of MADSci's definitions of 2025, so that its files load as they are, and ours, which are optional.
+A file is refused as a whole: every problem names file, line, field and the way out, and a secret is never shown.
 """
 
 import difflib
@@ -64,7 +64,7 @@ class EventManagerDefinition(BaseModel):
     @classmethod
     def _no_bool(cls, value: object) -> object:
         if isinstance(value, bool):
-            raise ValueError("must be a whole number")
+            raise ValueError("must be a whole number")  # noqa: TRY004  # pydantic wants it so
         return value
 
     @field_validator("alert_level", mode="before")
@@ -218,11 +218,25 @@ def _parsed(source: LocatedYaml) -> Definition:
     try:
         values = EventManagerDefinition.model_validate(given)
     except ValidationError as error:
-        raise InvalidDefinition([_problem(source, details) for details in error.errors()]) from None
+        problems = [_problem(source, details) for details in error.errors()]
+        raise InvalidDefinition(sorted(problems, key=lambda problem: problem.line or 0)) from None
     problems = [_at(source, place, problem) for place, problem in _contradictions(values)]
     if problems:
         raise InvalidDefinition(problems)
     return Definition(source, values, tuple(_warnings(source, values)))
+
+
+def check_field(place: Place, value: object) -> None:
+    """Raises InvalidSettings where a definition could not have this value there, whatever else it says."""
+    document: object = value
+    for part in reversed(place):
+        document = {part: document}
+    try:
+        EventManagerDefinition.model_validate(document)
+    except ValidationError as error:
+        for details in error.errors():
+            if tuple(details["loc"])[: len(place)] == place:
+                raise InvalidSettings(dotted(place), problem_text(place, details), value=value) from None
 
 
 def _at(source: LocatedYaml, place: Place, problem: str) -> DefinitionProblem:
@@ -264,11 +278,11 @@ def _unknown(place: Place) -> str:
     name, inside = str(place[-1]), place[0] == "email_alerts" and len(place) > 1
     here = tuple((EmailAlertsConfig if inside else EventManagerDefinition).model_fields)
     there = tuple((EventManagerDefinition if inside else EmailAlertsConfig).model_fields)
-    if near := difflib.get_close_matches(name.lower(), here, n=1, cutoff=0.7):
-        return f"is not a setting here; did you mean {near[0]}?"
     if name in there:
         home = "to the left, beside email_alerts" if inside else "under email_alerts"
         return f"is not a setting here; it belongs {home}"
+    if near := difflib.get_close_matches(name.lower(), here, n=1):
+        return f"is not a setting here; did you mean {near[0]}?"
     return f"is not a setting here; there are {', '.join(here)}"
 
 
@@ -355,7 +369,12 @@ def find_definitions(directory: Path) -> list[Path]:
 
 def manager_files(directory: Path) -> list[Path]:
     """All definitions of managers in or below a directory. Hidden directories and Python environments are left out."""
-    return sorted(_manager_files(directory))
+    return sorted(_seen_from_here(path) for path in _manager_files(directory))
+
+
+def _seen_from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _manager_files(directory: Path) -> Iterator[Path]:

@@ -53,7 +53,9 @@ def parse_yaml(text: str, path: Path) -> LocatedYaml:
         document = {} if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise InvalidDefinition.at(path, mark and mark.line + 1, "", _not_yaml(error.problem or "")) from None
+        raise InvalidDefinition.at(
+            path, None if mark is None else mark.line + 1, "", _not_yaml(error.problem or "")
+        ) from None
     except (yaml.YAMLError, ValueError) as error:
         # A character no YAML file may hold, or a date there never was.
         what = "a character that no YAML file may hold" if isinstance(error, yaml.YAMLError) else str(error)

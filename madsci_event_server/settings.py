@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
-from madsci_event_server.definition import Definition, load_definition, read_secret
+from madsci_event_server.definition import Definition, find_definition, load_definition, read_secret
 from madsci_event_server.email_settings import REDACTED, EmailAlertsConfig, parse_email_alerts
 from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidSettings, shown
 from madsci_event_server.event import EventLogLevel, new_event_id, parse_level
@@ -82,11 +82,11 @@ class Settings(BaseModel):
 
     def shown(self) -> dict[str, Any]:
         """The settings as anyone may see them: JSON, without a secret."""
-        found = self.model_dump(mode="json", exclude={"origins", "db_url"})
+        found = self.model_dump(mode="json", exclude={"origins", "email_alerts"})
         return found | {
-            "email_alerts": None if self.email_alerts is None else self.email_alerts.shown(),
             "alert_level": self.alert_level.name,
             "db_url": without_credentials(self.db_url.get_secret_value()),
+            "email_alerts": None if self.email_alerts is None else self.email_alerts.shown(),
         }
 
     @classmethod
@@ -113,7 +113,8 @@ class Settings(BaseModel):
             if value is not None:
                 found[field], origins[field] = value, f"--{_FLAGS.get(field, field.replace('_', '-'))}"
         found.setdefault("lab_directory", lab)
-        settings = _validated(cls, found | {"definition": definition}, origins)
+        found["definition"] = definition
+        settings = _validated(cls, found, origins)
         settings._definition = loaded
         return settings, [*(loaded.warnings if loaded else ()), *_warnings(environment)]
 
@@ -139,6 +140,14 @@ def lab_directory(here: Path, home: Path | None = None) -> Path:
     return here
 
 
+def chosen_definition(given: Path | None, directory: Path | None = None) -> Path | None:
+    """The definition to run with: the one given, else the only one in or below the lab directory, else none.
+
+    Raises InvalidSettings where there are several.
+    """
+    return given or find_definition(lab_directory(directory or Path.cwd()))
+
+
 def without_credentials(url: str) -> str:
     """`url` as it may be shown: user and password replaced by ***."""
     head, at, tail = url.rpartition("@")
@@ -153,6 +162,8 @@ def _from_definition(definition: Definition, lab: Path) -> tuple[dict[str, Any],
     found = {name: value for name, value in definition.given.items() if name not in _NO_SETTINGS}
     found |= {name: lab / found[name] for name in _PATHS if name in found}
     origins = {name: definition.origin(name) for name in found}
+    mail = found.get("email_alerts")
+    origins |= {f"email_alerts.{name}": definition.origin(f"email_alerts.{name}") for name in mail or ()}
     if (secret := definition.given.get("db_url_file")) is not None:
         try:
             found["db_url"] = read_secret(lab / secret, "db_url_file")
@@ -174,12 +185,15 @@ def _take_email_alerts(
 ) -> None:
     """Makes one EmailAlertsConfig of the definition's and the environment's fields; the latter go first."""
     document = found.pop("email_alerts", None)
-    sources = {"email_alerts": origins.pop("email_alerts", "email_alerts")}
+    sources = {name: origins.pop(name) for name in list(origins) if name.partition(".")[0] == "email_alerts"}
+    sources.setdefault("email_alerts", "email_alerts")
     if isinstance(document, dict):
         document = dict(document)
     if text := environment.get(_EMAIL_ALERTS):
         document = _json_setting(text, _EMAIL_ALERTS)
-        sources["email_alerts"] = _EMAIL_ALERTS
+        sources = {"email_alerts": _EMAIL_ALERTS}
+        if isinstance(document, dict):
+            sources |= {f"email_alerts.{field}": _EMAIL_ALERTS for field in document}
     for variable, text in environment.items():
         if variable.startswith(f"{_EMAIL_ALERTS}__") and text:
             field = variable.removeprefix(f"{_EMAIL_ALERTS}__").lower()
