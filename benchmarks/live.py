@@ -210,10 +210,12 @@ def catch_up(events: Path, count: int) -> None:
         size = len(everything)
     seconds, bare_seconds = statistics.median(ours), statistics.median(bare)
     print(
-        f"  {count:,} events, {size / 1e6:,.0f} MB   {count / seconds:10,.0f} events/s   {size / seconds / 1e6:8,.0f} MB/s"
+        f"  {count:,} events, {size / 1e6:,.0f} MB   "
+        f"{count / seconds:10,.0f} events/s   {size / seconds / 1e6:8,.0f} MB/s"
     )
     print(
-        f"  the same bytes, bare ASGI    {count / bare_seconds:10,.0f} events/s   {size / bare_seconds / 1e6:8,.0f} MB/s"
+        f"  the same bytes, bare ASGI    "
+        f"{count / bare_seconds:10,.0f} events/s   {size / bare_seconds / 1e6:8,.0f} MB/s"
     )
     print(f"  ratio                        {bare_seconds / seconds:10.2f}     (to reach: 0.50)")
 
