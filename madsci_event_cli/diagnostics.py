@@ -57,6 +57,11 @@ class Diagnostics:
         if self.verbose and not self.quiet:
             self._write(None, text, "dim")
 
+    def question(self, text: str) -> None:
+        """A question, whose answer comes on the same line; with `-q`, too."""
+        self.stream.write(self._paint(visible(text), "heading"))
+        self.stream.flush()
+
     def asked(self, question: str, answers: TextIO) -> bool:
         """Whether the person at the terminal says yes; no answer is no."""
         self.stream.write(f"{visible(question)} [y/N] ")

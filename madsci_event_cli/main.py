@@ -8,7 +8,24 @@ from typing import Any, BinaryIO, TextIO
 
 import typer
 
-from madsci_event_cli.commands import alerts, archive, get, log, purge, query, serve, spool, status, tui
+from madsci_event_cli.commands import (
+    alerts,
+    archive,
+    doctor,
+    get,
+    log,
+    manager,
+    profile,
+    purge,
+    query,
+    serve,
+    spool,
+    stats,
+    status,
+    store,
+    tail,
+    tui,
+)
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
 from madsci_event_cli.helping import Group
 from madsci_event_cli.output import ReaderGone
@@ -35,20 +52,27 @@ app = typer.Typer(
         {PROGRAM} log "plate 7 loaded" --data volume=120
         {PROGRAM} query --level warning --since 2h
         {PROGRAM} query --node liquidhandler_1 -o jsonl | jq .event_data
+        {PROGRAM} tail -f --level warning  # as they come
         {PROGRAM} get 9NVDSZ92  # the end of an id will do
     """,
 )
 take_global_options(app)
 
 query.register_in(app)
+tail.register_in(app)
 get.register_in(app)
+stats.register_in(app)
 status.register_in(app)
 tui.register_in(app)
 alerts.register_in(app)
 log.register_in(app)
 archive.register_in(app)
 purge.register_in(app)
+doctor.register_in(app)
+manager.register_in(app)
+profile.register_in(app)
 spool.register_in(app)
+store.register_in(app)
 serve.register_in(app)
 
 

@@ -6,13 +6,10 @@ name that is taken gets an underscore, so nothing is overwritten. Whole events (
 as they are.
 """
 
-import itertools
 import json
-import os
 import re
 import socket
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +18,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
+from madsci_event_cli.event_ids import new_event_id
 from madsci_event_cli.jsonable import encode, exception_fields, jsonable, model_fields, put, text_of
 from madsci_event_server.vocabulary import LEVELS_BY_NAME, SOURCE_ID_FIELDS, EventLogLevel
 
@@ -277,34 +275,3 @@ def _exception_asked_for(keywords: dict[str, Any]) -> BaseException | None:
         return None
     keywords.pop("exc_info", None)
     return found
-
-
-# --- ids ---
-# Made here, not by python-ulid: importing that loads pydantic, ten times what a log command needs. Made without a lock:
-# a signal handler may log in the middle of a log call.
-
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_RANDOM_BITS: Final = 80
-
-
-def new_event_id() -> str:
-    """A new ULID. Those of one process never repeat, and of one millisecond sort as they were made."""
-    number = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << _RANDOM_BITS | next(_numbers)
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
-
-
-_SHIFTS: Final = tuple(range(120, -1, -10))
-
-
-def _reseed() -> None:
-    """Numbers of one's own: a forked process must not go on with its parent's."""
-    global _numbers
-    # The top bit stays free, so that counting up never overflows into the time.
-    _numbers = itertools.count(int.from_bytes(os.urandom(_RANDOM_BITS // 8)) >> 1)
-
-
-_numbers: Iterator[int]
-_reseed()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reseed)

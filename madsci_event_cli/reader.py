@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
@@ -155,6 +156,14 @@ class EventReader:
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and _is_object(response):
             return dict(response.json())
         return parsed(response, self.server)
+
+    async def server_time(self) -> datetime:
+        """The server's clock, to the second. Raises UnexpectedAnswer where it does not say."""
+        response = await self._ask("GET", "health")
+        try:
+            return parsedate_to_datetime(response.headers["Date"])
+        except (KeyError, ValueError):
+            raise not_ours(self.server) from None
 
     async def document(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The JSON object answered by a route without a method of its own here; `options` are an HTTPX request's."""

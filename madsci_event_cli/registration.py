@@ -21,7 +21,16 @@ GLOBAL_OPTIONS: Final[dict[str, Any]] = {
         typer.Option(
             "--server",
             metavar="URL",
-            help=f"The event server. Otherwise EVENT_SERVER_URL, or {DEFAULT_SERVER}.",
+            help=f"The event server. Otherwise EVENT_SERVER_URL, a profile's, or {DEFAULT_SERVER}.",
+            rich_help_panel=GLOBAL_PANEL,
+        ),
+    ],
+    "profile": Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="The event server by its name; see profile. Otherwise MADSCI_EVENTS_PROFILE.",
             rich_help_panel=GLOBAL_PANEL,
         ),
     ],
@@ -115,7 +124,7 @@ def with_session(function: Callable[..., Any], more: Mapping[str, Any] = NONE_MO
         return _finished(found) if inspect.iscoroutine(found) else found
 
     own = list(inspect.signature(function, eval_str=True).parameters.values())[2 if more else 1 :]
-    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    keyword_only = [_named(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)) for parameter in own]
     command.__name__ = function.__name__
     command.__doc__ = function.__doc__
     _describe(command, [*_parameters(more), *keyword_only, *_parameters(GLOBAL_OPTIONS)])
@@ -142,6 +151,14 @@ def _describe(command: Callable[..., Any], options: Sequence[inspect.Parameter])
     parameters = [context, *options]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+
+def _named(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter, its option named after it: some releases of Typer take the metavar for the name."""
+    for option in getattr(parameter.annotation, "__metadata__", ()):
+        if isinstance(option, typer.models.OptionInfo) and not option.param_decls:
+            option.param_decls = (f"--{parameter.name.replace('_', '-')}",)
+    return parameter
 
 
 def _parameters(options: Mapping[str, Any]) -> list[inspect.Parameter]:

@@ -14,6 +14,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from madsci_event_server.errors import UnexpectedAnswer
+from madsci_event_server.visible import HOSTILE
+from madsci_event_server.visible import visible as visible  # offered on: screens render with what is here
 from madsci_event_server.vocabulary import ID_FIELDS, EventLogLevel
 
 if TYPE_CHECKING:
@@ -81,36 +83,12 @@ SHORT_ID_CHARACTERS: Final = 8
 
 # --- text ------------------------------------------------------------------------------------------------------------
 
-_PICTURES: Final = {"\n": "⏎", "\r": "␍", "\t": "⇥", "\x7f": "␡"} | {
-    chr(code): chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\r\t"
-}
-_HOSTILE = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: what terminals obey
-    "\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, or reorders text
-    "\u2028\u2029\ud800-\udfff\U000e0000-\U000e0fff]"  # line separators, halves of characters, invisible tags
-)
-"""What must not reach a terminal as it is. Joiners stay: scripts and emoji need them, and they move nothing."""
-
-_JSON_HOSTILE = re.compile(_HOSTILE.pattern.replace("\x00-\x1f", "", 1))
-
-
-def visible(text: str) -> str:
-    """`text` on one line that a terminal shows and never obeys: `⏎` for a line break, `␛` for ESC, `\\u202e` ..."""
-    return text if text.isascii() and text.isprintable() else _HOSTILE.sub(_as_seen, text)
+_JSON_HOSTILE = re.compile(HOSTILE.pattern.replace("\x00-\x1f", "", 1))
 
 
 def safe_json(text: str) -> str:
     """JSON text that means the same, with what a terminal would obey written as `\\u` escapes."""
     return text if text.isascii() and "\x7f" not in text else _JSON_HOSTILE.sub(_as_json_escape, text)
-
-
-def _as_seen(found: re.Match[str]) -> str:
-    character = found[0]
-    picture = _PICTURES.get(character)
-    if picture is not None:
-        return picture
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _as_json_escape(found: re.Match[str]) -> str:

@@ -29,6 +29,7 @@ class Options:
     """The options that work before and after a command; None where not given."""
 
     server: str | None = None
+    profile: str | None = None
     output: Format | None = None
     color: Color | None = None
     quiet: bool | None = None
@@ -79,7 +80,7 @@ class Session:
     @property
     def server(self) -> str:
         """The address of the event server, as it was given."""
-        return server_address(self.options.server, self.environment)
+        return server_address(self.options.server, self.environment, self.options.profile)
 
     @property
     def interactive(self) -> bool:
@@ -97,9 +98,18 @@ class Session:
         return wants_color(self.options.color or Color.AUTO, stream, self.environment)
 
 
-def server_address(option: str | None, environment: Mapping[str, str]) -> str:
-    """The server to talk to: `--server`, else EVENT_SERVER_URL, else the one on this machine."""
-    return option or environment.get("EVENT_SERVER_URL") or DEFAULT_SERVER
+def server_address(option: str | None, environment: Mapping[str, str], profile: str | None = None) -> str:
+    """The server to talk to: `--server`, else EVENT_SERVER_URL, else a profile's, else the one on this machine.
+
+    Raises InvalidInput for a profile that is none.
+    """
+    given = option or environment.get("EVENT_SERVER_URL")
+    if given and profile is None:
+        return given
+    from madsci_event_cli.profiles import profile_server  # who says which server needs no profiles
+
+    named = profile_server(profile, environment)
+    return given or named or DEFAULT_SERVER
 
 
 def wants_color(choice: Color, stream: IO[Any], environment: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 T = TypeVar("T")
 
 
-class derived(Generic[T]):  # lower case: it is a decorator
+class derived(Generic[T]):  # read as the decorator it is
     """What `functools.cached_property` is from Python 3.12 on, where it takes no lock any more: a part of its cost.
 
     Two threads that ask at the same time may both work it out: it has to come out the same.

@@ -43,6 +43,8 @@ class EmailAlertsConfig(BaseModel):
     email_addresses: tuple[str, ...] = ()
     """Who is told, unless a rule names others."""
 
+    smtp_password_file: Path | None = None
+    """Holds the password, which is then in no definition; nobody else may read the file."""
     encryption: Encryption | None = None
     """Says what `use_tls` cannot: `implicit` is TLS from the first byte."""
     ca_file: Path | None = None
@@ -76,8 +78,9 @@ class EmailAlertsConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_login(self) -> Self:
-        if self.smtp_password is not None and not self.smtp_username:
-            raise ValueError("smtp_password is given without smtp_username; give both or neither")
+        for secret in ("smtp_password", "smtp_password_file"):
+            if getattr(self, secret) is not None and not self.smtp_username:
+                raise ValueError(f"{secret} is given without smtp_username; give both or neither")
         if self.encryption is not None and (self.encryption == "none") == self.use_tls:
             raise ValueError(
                 f"encryption {self.encryption!r} contradicts use_tls {str(self.use_tls).lower()}; change one"

@@ -6,6 +6,7 @@ MadsciEventsError
 |   |-- InvalidQuery         a filter, parameter or cursor that has no meaning
 |   |   `-- SelectorNotSupported   an operator outside the named subset, or one that would run code
 |   |-- InvalidSettings      an environment variable, flag or definition that cannot be used
+|   |   `-- InvalidDefinition  a definition file, with the line of everything that is wrong in it
 |   `-- TooLarge             a body over the limit (413)
 |-- NotFound                 there is no such event, alert ... (404)
 |-- Ambiguous                part of an id that fits several (409)
@@ -26,6 +27,11 @@ MadsciEventsError
 
 Catch in three places only: `api/problems.py`, the CLI's `main.py`, the dashboard's feed.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 _SHOWN_VALUE_CHARACTERS = 80
 
@@ -61,6 +67,37 @@ class SelectorNotSupported(InvalidQuery):
 
 class InvalidSettings(InvalidInput):
     """A setting, flag or definition that cannot be used; `field` says where it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionProblem:
+    """One thing wrong in a definition file."""
+
+    path: Path
+    line: int | None
+    field: str
+    """`email_alerts.smtp_port`; "" where it is the file itself."""
+    problem: str
+    """What is wrong, and the way out."""
+
+    def __str__(self) -> str:
+        where = f"{self.path}" if self.line is None else f"{self.path}:{self.line}"
+        return f"{where}: {self.field}: {self.problem}" if self.field else f"{where}: {self.problem}"
+
+
+class InvalidDefinition(InvalidSettings):
+    """A definition file that cannot be used; `problems` are all that was found, the text is the first of them."""
+
+    def __init__(self, problems: Sequence[DefinitionProblem]) -> None:
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more: madsci-events manager validate {first.path})" if problems[1:] else ""
+        super().__init__("", f"{first}{more}")
+        self.problems = tuple(problems)
+
+    @classmethod
+    def at(cls, path: Path, line: int | None, field: str, problem: str) -> Self:
+        """One problem alone."""
+        return cls([DefinitionProblem(path, line, field, problem)])
 
 
 class TooLarge(InvalidInput):

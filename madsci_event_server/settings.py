@@ -11,8 +11,9 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
+from madsci_event_server.definition import Definition, find_definition, load_definition, read_secret
 from madsci_event_server.email_settings import REDACTED, EmailAlertsConfig, parse_email_alerts
 from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidSettings, shown
 from madsci_event_server.event import EventLogLevel, new_event_id, parse_level
@@ -36,7 +37,9 @@ _READ: Final = (
 )
 _EMAIL_ALERTS: Final = "EVENT_EMAIL_ALERTS"
 _PREFIXES_OF_OTHERS: Final = ("EVENT_CLIENT_", _EMAIL_ALERTS)
-_OF_A_DEFINITION: Final = ("name", "alert_level", "email_alerts", "alert_rules")
+_NO_SETTINGS: Final = ("manager_type", "event_client_config", "db_url_file")
+"""Fields of a definition that say nothing of how to run, or only where another one is kept."""
+_PATHS: Final = ("tls_cert", "tls_key")
 _S = TypeVar("_S", bound="Settings")
 
 
@@ -49,6 +52,8 @@ class Settings(BaseModel):
     description: str | None = None
     manager_id: str = Field(default_factory=new_event_id)
     """A ULID, as MADSci's managers have; made at each start where no definition says it."""
+    url: str | None = None
+    """What clients dial, where a definition says it."""
     host: str = DEFAULT_HOST
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     """0 picks a free one."""
@@ -66,6 +71,9 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     lab_directory: Path = Field(default_factory=Path.cwd)
     origins: dict[str, str] = Field(default_factory=dict)
+    definition: Path | None = None
+    """The file the definition was read from."""
+    _definition: Definition | None = PrivateAttr(default=None)
 
     @property
     def zone(self) -> tzinfo | None:
@@ -74,11 +82,11 @@ class Settings(BaseModel):
 
     def shown(self) -> dict[str, Any]:
         """The settings as anyone may see them: JSON, without a secret."""
-        found = self.model_dump(mode="json", exclude={"origins", "db_url"})
+        found = self.model_dump(mode="json", exclude={"origins", "email_alerts"})
         return found | {
-            "email_alerts": None if self.email_alerts is None else self.email_alerts.shown(),
             "alert_level": self.alert_level.name,
             "db_url": without_credentials(self.db_url.get_secret_value()),
+            "email_alerts": None if self.email_alerts is None else self.email_alerts.shown(),
         }
 
     @classmethod
@@ -93,17 +101,29 @@ class Settings(BaseModel):
         """The settings, and warnings to show (an EVENT_ variable nobody reads). Raises InvalidSettings.
 
         `flags` are options given on the command line by field name; None values count as not given. `definition` is a
-        definition file, of which the name and all about alerts is read.
+        definition file; paths in it are relative to the lab directory.
         """
-        found, origins = _from_definition(definition) if definition is not None else ({}, {})
+        lab = lab_directory(directory or Path.cwd())
+        loaded = None if definition is None else load_definition(definition)
+        found, origins = ({}, {}) if loaded is None else _from_definition(loaded, lab)
         for field, (value, variable) in _from_environment(environment).items():
             found[field], origins[field] = value, variable
-        _take_email_alerts(found, origins, environment)
+        _take_email_alerts(found, origins, environment, lab)
         for field, value in (flags or {}).items():
             if value is not None:
                 found[field], origins[field] = value, f"--{_FLAGS.get(field, field.replace('_', '-'))}"
-        found.setdefault("lab_directory", lab_directory(directory or Path.cwd()))
-        return _validated(cls, found, origins), _warnings(environment)
+        found.setdefault("lab_directory", lab)
+        found["definition"] = definition
+        settings = _validated(cls, found, origins)
+        settings._definition = loaded
+        return settings, [*(loaded.warnings if loaded else ()), *_warnings(environment)]
+
+    def placed(self, error: InvalidSettings) -> InvalidSettings:
+        """The same problem, with its line where it is the definition's."""
+        head = error.field.partition(".")[0].partition("[")[0]
+        if self._definition is None or head not in self._definition.given:
+            return error
+        return self._definition.placed(error)
 
 
 _FLAGS: Final = {"db_url": "db"}
@@ -120,6 +140,14 @@ def lab_directory(here: Path, home: Path | None = None) -> Path:
     return here
 
 
+def chosen_definition(given: Path | None, directory: Path | None = None) -> Path | None:
+    """The definition to run with: the one given, else the only one in or below the lab directory, else none.
+
+    Raises InvalidSettings where there are several.
+    """
+    return given or find_definition(lab_directory(directory or Path.cwd()))
+
+
 def without_credentials(url: str) -> str:
     """`url` as it may be shown: user and password replaced by ***."""
     head, at, tail = url.rpartition("@")
@@ -129,29 +157,20 @@ def without_credentials(url: str) -> str:
     return f"{scheme}://***@{tail}"
 
 
-def _from_definition(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a definition file says of a server's name and alerts. Raises InvalidSettings."""
-    document = _yaml_object(path)
-    found = {name: document[name] for name in _OF_A_DEFINITION if document.get(name) is not None}
-    if "alert_level" in found:
-        found["alert_level"] = _level(found["alert_level"], f"alert_level in {path}")
-    return found, dict.fromkeys(found, str(path))
-
-
-def _yaml_object(path: Path) -> dict[str, Any]:
-    import yaml  # only who has a definition needs it
-
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidSettings("--definition", f"{path} cannot be read ({error.strerror}); name a file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1} column {mark.column + 1}" if mark is not None else ""
-        raise InvalidSettings("--definition", f"{path} is not YAML{where}") from None
-    if not isinstance(document, dict):
-        raise InvalidSettings("--definition", f"{path} must hold fields such as `alert_level: 40`")
-    return document
+def _from_definition(definition: Definition, lab: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a definition says, by field, and where it says it. Raises InvalidSettings for a secret that is not there."""
+    found = {name: value for name, value in definition.given.items() if name not in _NO_SETTINGS}
+    found |= {name: lab / found[name] for name in _PATHS if name in found}
+    origins = {name: definition.origin(name) for name in found}
+    mail = found.get("email_alerts")
+    origins |= {f"email_alerts.{name}": definition.origin(f"email_alerts.{name}") for name in mail or ()}
+    if (secret := definition.given.get("db_url_file")) is not None:
+        try:
+            found["db_url"] = read_secret(lab / secret, "db_url_file")
+        except InvalidSettings as error:
+            raise definition.placed(error) from None
+        origins["db_url"] = str(lab / secret)
+    return found, origins
 
 
 def _level(value: object, origin: str) -> EventLogLevel:
@@ -161,20 +180,27 @@ def _level(value: object, origin: str) -> EventLogLevel:
         raise InvalidSettings(origin, error.problem, value=value) from None
 
 
-def _take_email_alerts(found: dict[str, Any], origins: dict[str, str], environment: Mapping[str, str]) -> None:
+def _take_email_alerts(
+    found: dict[str, Any], origins: dict[str, str], environment: Mapping[str, str], lab: Path
+) -> None:
     """Makes one EmailAlertsConfig of the definition's and the environment's fields; the latter go first."""
     document = found.pop("email_alerts", None)
-    sources = {"email_alerts": origins.pop("email_alerts", "email_alerts")}
+    sources = {name: origins.pop(name) for name in list(origins) if name.partition(".")[0] == "email_alerts"}
+    sources.setdefault("email_alerts", "email_alerts")
     if isinstance(document, dict):
         document = dict(document)
     if text := environment.get(_EMAIL_ALERTS):
         document = _json_setting(text, _EMAIL_ALERTS)
-        sources["email_alerts"] = _EMAIL_ALERTS
+        sources = {"email_alerts": _EMAIL_ALERTS}
+        if isinstance(document, dict):
+            sources |= {f"email_alerts.{field}": _EMAIL_ALERTS for field in document}
     for variable, text in environment.items():
         if variable.startswith(f"{_EMAIL_ALERTS}__") and text:
             field = variable.removeprefix(f"{_EMAIL_ALERTS}__").lower()
             document = {} if document is None else document
             if isinstance(document, dict):
+                for other in _SAME_SECRET.get(field, ()):
+                    document.pop(other, None)
                 document[field] = _text_setting(field, text, variable)
                 sources[f"email_alerts.{field}"] = variable
     if document is None:
@@ -182,8 +208,33 @@ def _take_email_alerts(found: dict[str, Any], origins: dict[str, str], environme
     try:
         found["email_alerts"] = parse_email_alerts(document)
     except InvalidSettings as error:
-        raise InvalidSettings(sources.get(error.field, error.field), error.problem, value=error.value) from None
-    origins["email_alerts"] = sources["email_alerts"]
+        raise InvalidSettings(_said_by(error.field, sources), error.problem, value=error.value) from None
+    origins |= sources
+    found["email_alerts"] = _with_files(found["email_alerts"], sources, lab)
+
+
+def _with_files(mail: EmailAlertsConfig, sources: Mapping[str, str], lab: Path) -> EmailAlertsConfig:
+    """The mail settings with what the files they name hold."""
+    changed: dict[str, Any] = {}
+    if mail.ca_file is not None:
+        changed["ca_file"] = lab / mail.ca_file
+    if mail.smtp_password_file is not None:
+        field = "email_alerts.smtp_password_file"
+        changed["smtp_password"] = read_secret(
+            lab / mail.smtp_password_file, f"{sources.get(field, sources['email_alerts'])}: {field}"
+        )
+    return mail.model_copy(update=changed)
+
+
+_SAME_SECRET: Final = {"smtp_password": ("smtp_password_file",), "smtp_password_file": ("smtp_password",)}
+"""A secret of the environment goes before one of the definition, however each is given."""
+
+
+def _said_by(field: str, sources: Mapping[str, str]) -> str:
+    """The variable that holds a field or what it is part of; the field itself where the definition does."""
+    if sources.get(field) is not None:
+        return sources[field]
+    return next((variable for name, variable in sources.items() if "." in name and field.startswith(f"{name}.")), field)
 
 
 def _json_setting(text: str, variable: str) -> Any:

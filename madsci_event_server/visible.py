@@ -5,25 +5,29 @@ invisible format characters are replaced by something to look at; all else stays
 """
 
 import re
+from typing import Final
 
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e0fff]"
+HOSTILE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: what terminals obey
+    "\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, or reorders text
+    "\u2028\u2029\ud800-\udfff\U000e0000-\U000e0fff]"  # line separators, halves of characters, invisible tags
 )
-_CONTROL_PICTURES = 0x2400
-_DELETE = 0x7F
+"""What must reach no reader as it is. Joiners stay: scripts and emoji need them, and they move nothing."""
+
+_PICTURES: Final = {"\n": "⏎", "\r": "␍", "\t": "⇥", "\x7f": "␡"} | {
+    chr(code): chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\r\t"
+}
 
 
-def visible(text: str, *, keep: str = "") -> str:
-    """`text` on one line, safe to print; the characters in `keep` (such as a line feed) are left alone."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _picture(ord(found[0])), text)
+def visible(text: str) -> str:
+    """`text` on one line that a terminal shows and never obeys: `⏎` for a line break, `␛` for ESC, `\\u202e` ..."""
+    return text if text.isascii() and text.isprintable() else HOSTILE.sub(_as_seen, text)
 
 
-def _picture(code: int) -> str:
-    if code < ord(" "):
-        return chr(_CONTROL_PICTURES + code)
-    if code == _DELETE:
-        return "\u2421"
-    return f"<U+{code:04X}>"
+def _as_seen(found: re.Match[str]) -> str:
+    character = found[0]
+    picture = _PICTURES.get(character)
+    if picture is not None:
+        return picture
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -8,10 +8,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from madsci_event_cli.diagnostics import ExitCode
+from madsci_event_cli.event_ids import new_event_id
 from madsci_event_cli.filters import id_option, key_and_value, level_named, levels_beginning, types_beginning
-from madsci_event_cli.outgoing import new_event_id
 from madsci_event_cli.output import Format
-from madsci_event_cli.piped import PipedLines
 from madsci_event_cli.registration import register
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import ServerError, ServerRefused, ServerUnreachable, UnexpectedAnswer
@@ -86,6 +85,7 @@ def log(
     event = event_of({"message": message})
     session.diagnostics.detail(f"server: {session.server}")
     if message == "-":
+        from madsci_event_cli.piped import PipedLines
         from madsci_event_cli.spooling import spool_lines  # 400 ms of httpx: a wrong option is told before
 
         lines = PipedLines(session.stdin)

@@ -1,6 +1,6 @@
 """`spool`: events that wait on this machine for their server."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -9,16 +9,10 @@ from madsci_event_cli.helping import Group
 from madsci_event_cli.registration import register
 from madsci_event_cli.rendering import Span, fitted, visible
 from madsci_event_cli.session import Session
-from madsci_event_cli.waiting import (
-    Waiting,
-    drop_set_aside,
-    drop_waiting,
-    set_aside_events,
-    spool_root,
-    spools_in,
-    waiting_for,
-)
 from madsci_event_server.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from madsci_event_cli.waiting import Waiting
 
 LIST_EXAMPLES: Final = """
     madsci-events spool list
@@ -94,14 +88,18 @@ def drop(
     if count and not yes and not _agreed(session, count):
         session.diagnostics.note("Nothing was deleted.")
         return ExitCode.REFUSED
+    from madsci_event_cli.waiting import drop_set_aside, drop_waiting
+
     drop_from = drop_set_aside if set_aside else drop_waiting
     dropped = sum(drop_from(waiting.path) for waiting in found)
     session.output.document({"dropped_count": dropped}, [[(f"{dropped}", "")]])
     return ExitCode.OK
 
 
-def _spools(session: Session) -> list[Waiting]:
+def _spools(session: Session) -> "list[Waiting]":
     """Where anything is, of the server that `--server` names, or of all."""
+    from madsci_event_cli.waiting import spool_root, spools_in, waiting_for
+
     found = spools_in(spool_root(session.environment))
     if session.options.server is not None:
         from madsci_event_cli.connection import base_url  # 400 ms of httpx
@@ -112,8 +110,9 @@ def _spools(session: Session) -> list[Waiting]:
     return [waiting for waiting in every if waiting.events or waiting.set_aside or waiting.living_processes]
 
 
-def _flush(session: Session, waiting: Waiting, *, set_aside: bool) -> ExitCode:
+def _flush(session: Session, waiting: "Waiting", *, set_aside: bool) -> ExitCode:
     from madsci_event_cli.spooling import deliver_dead, open_outbox  # 400 ms of httpx: only where something waits
+    from madsci_event_cli.waiting import set_aside_events, spool_root
 
     outbox = open_outbox(waiting.server, spool_root(session.environment), session.diagnostics)
     if set_aside:
@@ -138,7 +137,7 @@ def _agreed(session: Session, count: int) -> bool:
     return session.diagnostics.asked(f"Delete {what} for good?", session.stdin)
 
 
-def _lines(waiting: Waiting) -> list[list[Span]]:
+def _lines(waiting: "Waiting") -> list[list[Span]]:
     lines: list[list[Span]] = [_line("server", (visible(waiting.server), "heading"))]
     since = f"  since {waiting.oldest}" if waiting.oldest else ""
     lines.append(_line("waiting", (f"{waiting.events:,}", "level.warning" if waiting.events else ""), (since, "dim")))

@@ -57,7 +57,7 @@ def tui(
     utc: Annotated[
         bool, typer.Option("--utc", help="Times in UTC, not in the local zone.", rich_help_panel=_SCREEN)
     ] = False,
-) -> None:
+) -> int:
     """Watch events as they come, filter them, and find out what happened.
 
     Press ? there for the keys. Filters given here can be changed there.
@@ -83,9 +83,12 @@ def tui(
         low_bandwidth=low_bandwidth,
         theme=theme or "",
         source_options=() if source.local else ("--server", session.server),
+        operator=_operator(),
         hint=_hint(session, low_bandwidth=low_bandwidth),
     )
-    DashboardApp(source, EventQuery.parse(document), settings).run(mouse=mouse)
+    app = DashboardApp(source, EventQuery.parse(document), settings)
+    app.run(mouse=mouse)
+    return app.return_code or 0
 
 
 def _prepare_environment(session: Session, *, low_bandwidth: bool) -> None:
@@ -140,6 +143,15 @@ def _pipe_beside_keyboard() -> BinaryIO:
     os.dup2(keyboard, 0)
     os.close(keyboard)
     return pipe
+
+
+def _operator() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user need not have a name
+        return "operator"
 
 
 def _hint(session: Session, *, low_bandwidth: bool) -> str:

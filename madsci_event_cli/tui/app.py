@@ -9,6 +9,7 @@ from textual.theme import Theme
 from madsci_event_cli.tui.screens.dashboard import DashboardScreen
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Source
+from madsci_event_server.errors import InvalidInput
 from madsci_event_server.query import EventQuery
 
 _DARK: Final = Theme(
@@ -86,7 +87,7 @@ _LIGHT_TERMINAL: Final = TerminalTheme(
         (251, 251, 250),
     ],
 )
-"""What the sixteen colours of `rendering` are in the themes that have their own: muted, and apart for colour-blind eyes."""
+"""What the sixteen colours of `rendering` are in the themes of our own: muted, and apart for colour-blind eyes."""
 
 
 class DashboardApp(App[None]):
@@ -105,6 +106,9 @@ class DashboardApp(App[None]):
         self.ansi_theme_light = _LIGHT_TERMINAL
         self.register_theme(_DARK)
         self.register_theme(_LIGHT)
+        if settings.theme and settings.theme not in self.available_themes:
+            known = ", ".join(sorted(self.available_themes))
+            raise InvalidInput("--theme", f"{settings.theme!r} is not a theme; there are {known}", value=settings.theme)
         self.theme = settings.theme or ("ansi-dark" if settings.low_bandwidth else _DARK.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How far behind the screen is, and how late events reach the server: two things that are easily taken for each other."""
+"""How far behind the screen is, and how late events reach the server: two things easily taken for each other."""
 
 import re
 from collections import deque

@@ -22,6 +22,7 @@ from madsci_event_cli.rendering import (
     message_text,
     safe_json,
     visible,
+    who,
 )
 from madsci_event_cli.tui.row_line import elapsed_text
 from madsci_event_server.event import ID_FIELDS, Event
@@ -113,7 +114,7 @@ def detail_lines(
 ) -> list[DetailLine]:
     """The event as lines of at most `width` cells."""
     out = _Writer(width, toggled)
-    _write_heading(out, event, zone)
+    _write_heading(out, event, names)
     _write_data(out, event)
     _write_facts(out, event, zone, names)
     if around is not None and (around.before or around.after):
@@ -121,14 +122,14 @@ def detail_lines(
     return out.lines
 
 
-def _write_heading(out: _Writer, event: Event, zone: tzinfo | None) -> None:
+def _write_heading(out: _Writer, event: Event, names: Names) -> None:
     face = LEVEL_FACES[event.log_level]
     level = event.log_level.name
     spans: list[Span] = [(f"{face.glyph} {level}".strip(), face.style)]
     if event.alert:
         spans.append((f"  {ALERT_MARK} alert", "alert"))
-    if event.name is not None:
-        spans.append((f"  {visible(event.name)}", "name"))
+    about, style = who(event, names)
+    spans.append((f"  {about}", style))
     out.add(*spans, field="log_level", value=level.lower(), copy=level.lower())
     message = message_text(event) or event.kind
     if is_traceback(message):
@@ -343,7 +344,7 @@ def _write_around(out: _Writer, event: Event, around: Around, zone: tzinfo | Non
             (fitted(text, max(room, 1)).rstrip(), style),
             field="event_id",
             value=other.event_id,
-            copy=other.event_id,
+            copy=other.event_timestamp.isoformat(),
         )
 
 
@@ -355,7 +356,7 @@ def wrapped(text: str, width: int) -> list[str]:
     while text:
         end = _fitting(text, width)
         space = text.rfind(" ", 0, end + 1) if end < len(text) else -1
-        if space > end // 2:
+        if space > end // 3:
             pieces.append(text[:space])
             text = text[space + 1 :]
         else:

@@ -5,14 +5,16 @@ Nothing is dropped: when the screen is behind, the source is not read on.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from textual.message import Message
 
 from madsci_event_cli.tui.messages import ConnectionChanged, EventsArrived, EventsRaised, ServerBeat
-from madsci_event_cli.tui.rows import Item
 from madsci_event_cli.tui.source import Arrived, Beat, LinkChanged, Raised, Source
 from madsci_event_server.query import EventQuery
+
+if TYPE_CHECKING:
+    from madsci_event_cli.tui.rows import Item
 
 MAX_WAITING: Final = 20_000
 """Events read ahead of the screen: about a second of the fastest source."""
@@ -63,8 +65,8 @@ class Feed:
             return
         if self._waiting:
             items, self._waiting = self._waiting, []
-            self._post(EventsArrived(items))
+            self._post(EventsArrived(items, self))
         if self._raised:
             raws, self._raised = self._raised, []
-            self._post(EventsRaised(raws))
+            self._post(EventsRaised(raws, self))
         self._drained.set()

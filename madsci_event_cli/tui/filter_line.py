@@ -13,7 +13,7 @@ from typing import Any, Final
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
 from madsci_event_cli.rendering import visible
 from madsci_event_cli.tui.narrowing import filters_of, level_name
-from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
+from madsci_event_server.errors import InvalidQuery, shown
 from madsci_event_server.event import EventLogLevel, EventType, format_time
 from madsci_event_server.query import EventQuery
 
@@ -84,7 +84,7 @@ def filter_line(query: EventQuery) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As a shell takes it; control characters as bash and zsh escape them, so that the command can be shown and pasted."""
+    """As a shell takes it; control characters as bash and zsh escape them, so that it can be shown and pasted."""
     if visible(text) == text:
         return shlex.quote(text)
     escaped = text.replace("\\", r"\\").replace("'", r"\'")

@@ -113,15 +113,19 @@ class Pager:
                 return page.items
 
     async def _above_page(self, limit: int) -> Page:
-        assert self._above is not None
-        page = await self._source.older(self._above.query, self._above.after, limit)
-        self._above = None if page.next is None else _Place(self._above.query, page.next)
+        place = self._above
+        if place is None:
+            return Page((), None)
+        page = await self._source.older(place.query, place.after, limit)
+        self._above = None if page.next is None else _Place(place.query, page.next)
         return page
 
     async def _below_page(self, limit: int) -> Page:
-        assert self._below is not None
-        page = await self._source.newer(self._below.query, self._below.after, limit)
-        self._below = None if page.next is None else _Place(self._below.query, page.next)
+        place = self._below
+        if place is None:
+            return Page((), None)
+        page = await self._source.newer(place.query, place.after, limit)
+        self._below = None if page.next is None else _Place(place.query, page.next)
         return page
 
     async def next_match(self, query: EventQuery, window: RowWindow, *, above: bool) -> bytes | None:

@@ -67,13 +67,13 @@ class Columns:
 @lru_cache(maxsize=64)
 def columns_for(width: int) -> Columns:
     """Narrow lines lose the kind first, then milliseconds, then whom it is about, then the time."""
-    if width >= 132:  # noqa: PLR2004
+    if width >= 132:
         return Columns(width, milliseconds=True, who=22, kind=22)
-    if width >= 92:  # noqa: PLR2004
+    if width >= 92:
         return Columns(width, milliseconds=True, who=18, kind=0)
-    if width >= 58:  # noqa: PLR2004
+    if width >= 58:
         return Columns(width, milliseconds=False, who=14, kind=0)
-    return Columns(width, milliseconds=False, who=0, kind=0, time=width >= 34, glyph=width >= 26)  # noqa: PLR2004
+    return Columns(width, milliseconds=False, who=0, kind=0, time=width >= 34, glyph=width >= 26)
 
 
 def event_cells(
@@ -103,11 +103,11 @@ def _time(event: Event, columns: Columns, zone: tzinfo | None, before: datetime 
 def elapsed_text(seconds: float, *, milliseconds: bool = True) -> str:
     """`+0.120`, `+1:04`, `+2:03:00`, `-0.020`: the time between two rows, at most eight cells below a day."""
     sign, size = "-" if seconds < 0 else "+", abs(seconds)
-    if size < 60:  # noqa: PLR2004
+    if size < 60:
         return f"{sign}{size:.{3 if milliseconds else 1}f}"
     minutes, rest = divmod(int(size), 60)
     hours, minutes = divmod(minutes, 60)
-    if hours >= 24:  # noqa: PLR2004
+    if hours >= 24:
         return f"{sign}{hours // 24}d{hours % 24:02d}h"
     return f"{sign}{hours}:{minutes:02d}:{rest:02d}" if hours else f"{sign}{minutes}:{rest:02d}"
 
@@ -142,7 +142,7 @@ def _message(event: Event, room: int) -> Iterator[Cell]:
     text = cut(text or event.kind, room)
     yield Cell(text, style, "message")
     left = room - cells(text)
-    if left > 8 and hints:  # noqa: PLR2004
+    if left > 8 and hints:
         hints = cut(f"  {hints}", left)
         yield Cell(hints, "dim")
         left -= cells(hints)
@@ -158,7 +158,7 @@ def data_hints(data: Any) -> Iterator[str]:
     for name in names[:_HINTS]:
         value = data[name]
         if isinstance(value, Mapping):
-            name, value = "status", value.get("status")  # noqa: PLW2901
+            name, value = "status", value.get("status")
         if isinstance(value, (str, int, float)) and value != "":
             text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
             yield visible(f"{name[:40]}={text[:200]}")

@@ -67,7 +67,7 @@ def id_of(raw: bytes) -> bytes:
 
 
 def level_of(raw: bytes) -> int:
-    """The level in an event's bytes, without parsing the rest: in what `encode` writes it comes before any free text."""
+    """The level in an event's bytes, without parsing the rest: `encode` writes it before any free text."""
     found = _LEVEL.search(raw)
     if found is None:
         raise ValueError(f"bytes of an event carry its level; these begin {raw[:80]!r}")
@@ -104,7 +104,7 @@ class _Calendar:
         quarter = text[:14] + bytes([48 + int(text[14:16]) // 15])
         found = self._days.get(quarter)
         if found is None:
-            if len(self._days) > 1000:  # noqa: PLR2004
+            if len(self._days) > 1000:
                 self._days.clear()
             found = self._days[quarter] = time_of(raw).astimezone(self._zone).date()
         return found
@@ -186,7 +186,7 @@ class RowWindow:
         return number
 
     def extend_above(self, items: Sequence[Item]) -> tuple[int, int]:
-        """Adds above, `items` oldest first; returns how many rows that made, and how many were dropped at the bottom."""
+        """Adds above, `items` oldest first; how many rows that made, and how many were dropped at the bottom."""
         fresh = [item for item in items if isinstance(item, Note) or id_of(item) not in self._by_id]
         opened = self._with_midnights(fresh)
         number = self.first - len(opened)

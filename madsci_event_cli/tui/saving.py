@@ -25,7 +25,8 @@ async def save_view(source: Source, query: EventQuery, path: Path) -> int:
     """
     encode = _encoder(path)
     count = 0
-    with path.expanduser().open("x", encoding="utf-8", newline="") as file:
+    # A file is written between two pages, a few hundred kilobytes at a time.
+    with path.expanduser().open("x", encoding="utf-8", newline="") as file:  # noqa: ASYNC240
         if path.suffix == ".csv":
             file.write(_csv_row(CSV_COLUMNS))
         async for raw in _events(source, query):

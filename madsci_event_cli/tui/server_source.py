@@ -6,6 +6,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from madsci_event_cli import following
 from madsci_event_cli.following import Followed
@@ -14,11 +15,21 @@ from madsci_event_cli.rendering import visible
 from madsci_event_cli.tui.counting import FACET_VALUES, interval_for
 from madsci_event_cli.tui.narrowing import changed, cleared, filtered_fields, without
 from madsci_event_cli.tui.rows import Note
-from madsci_event_cli.tui.source import Arrived, Beat, Bucket, Counts, FeedItem, LinkChanged, Page, Raised, span_text
-from madsci_event_server.errors import ServerError, ServerRefused, UnexpectedAnswer
+from madsci_event_cli.tui.source import (
+    Alerts,
+    Arrived,
+    Beat,
+    Bucket,
+    Counts,
+    FeedItem,
+    LinkChanged,
+    Page,
+    Raised,
+    span_text,
+)
+from madsci_event_server.errors import NotFound, ServerError, ServerRefused, UnexpectedAnswer
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.query import EventQuery
-
 
 ASK_AGAIN_SECONDS: Final = 30.0
 
@@ -153,6 +164,20 @@ class ServerSource:
         """See Source."""
         # Latest first; what is last in a mapping wins.
         return [(item["field"], item["id"], item["name"]) for item in reversed(await self._reader.names())]
+
+    async def alerts(self) -> Alerts | None:
+        """See Source."""
+        try:
+            found = await self._reader.document("GET", "alerts")
+        except NotFound:  # a server without alerting
+            return None
+        condition = found["condition"]
+        trouble = condition["last_failure"] or ""
+        return Alerts(found["alerts"], int(condition["open"]), int(condition["silences"]), trouble)
+
+    async def acknowledge(self, alert_id: str, by: str) -> None:
+        """See Source."""
+        await self._reader.document("POST", f"alerts/{quote(alert_id, safe='')}/ack", json={"by": by, "note": None})
 
 
 def _windowed(query: EventQuery, window_seconds: int | None, columns: int) -> tuple[EventQuery, int]:

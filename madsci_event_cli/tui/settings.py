@@ -31,6 +31,8 @@ class DashboardSettings:
     """How often counts are asked for while following; never more than a tenth of the time is spent on them."""
     low_bandwidth: bool = False
     theme: str = ""
+    operator: str = "operator"
+    """In whose name alerts are taken on."""
     hint: str = ""
     """Said once, at the start."""
     source_options: Sequence[str] = ()

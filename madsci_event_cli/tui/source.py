@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from madsci_event_cli.tui.rows import Item
 from madsci_event_server.event import EventLogLevel
@@ -85,6 +85,20 @@ class Counts:
     """Names met while counting: (id field, id, name)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """What is wrong in the lab, as the server's alerting has it."""
+
+    unresolved: Sequence[Mapping[str, Any]]
+    """As the server answers them, the one that counted last first."""
+    open: int
+    """How many nobody has taken on."""
+    silences: int
+    """How many silences hold: one that was forgotten hides an outage."""
+    trouble: str
+    """Why mail does not leave; "" while it does."""
+
+
 class Source(Protocol):
     """Opened and closed as an async context manager."""
 
@@ -108,7 +122,7 @@ class Source(Protocol):
         """What is new from the moment of the first LinkChanged("live") on, for ever; connects again by itself."""
 
     async def older(self, query: EventQuery, after: str | None, limit: int) -> Page:
-        """The newest page before a place (`next` of the page before it), from the newest event on where there is none."""
+        """The newest page before a place (`next` of the page before it), or from the newest event on."""
 
     async def newer(self, query: EventQuery, after: str | None, limit: int) -> Page:
         """The oldest page after a place, from the oldest event on where there is none."""
@@ -121,9 +135,15 @@ class Source(Protocol):
     async def names(self) -> Sequence[tuple[str, str, str]]:
         """Human names: (id field, id, name)."""
 
+    async def alerts(self) -> Alerts | None:
+        """What is wrong; None where nothing watches for it."""
+
+    async def acknowledge(self, alert_id: str, by: str) -> None:
+        """Takes an alert on, in somebody's name."""
+
 
 def span_text(seconds: float) -> str:
     """`8 s`, `3 min`, `2 h`."""
-    if seconds < 90:  # noqa: PLR2004
+    if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"

@@ -6,8 +6,10 @@ people do (acknowledge, silence, resolve ...) comes in here too. All changes of 
 
 import asyncio
 import logging
+import math
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -20,7 +22,7 @@ from madsci_event_server.alerts.explaining import Explainer
 from madsci_event_server.alerts.mail import MailWriter
 from madsci_event_server.alerts.notifier import Notifier
 from madsci_event_server.alerts.proving import Proof, chosen_recipients, prove
-from madsci_event_server.alerts.reader import EVENTS_A_TIME, AlertReader
+from madsci_event_server.alerts.reader import EVENTS_A_TIME, AlertReader, place_in
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.alerts.silences import checked_matcher
 from madsci_event_server.email_settings import EmailAlertsConfig
@@ -40,6 +42,10 @@ from madsci_event_server.storage.base import EventStore
 
 READ_PAUSE_SECONDS: Final = 0.25
 """The least time between two looks at new events: a burst is read in few, large gulps."""
+HOLD_SECONDS: Final = 30.0
+"""For how long one of several servers has the right to alert; after a crash another goes on so much later."""
+RENEW_SECONDS: Final = 5.0
+"""How often it is renewed, what other servers changed is seen, and those who wait ask for the right."""
 STOP_SECONDS: Final = 3.0
 """How long the end waits for a mail that is being handed over."""
 RETRY_SECONDS: Final = 5.0
@@ -125,13 +131,18 @@ class Alerting:
         self.writer = MailWriter(self._email, config.lab_name, config.zone)
         self._reader = AlertReader(events, alerts, self.rules, self._email)
         self._notifier = Notifier(events, alerts, self.rules, self._email, self.writer)
-        self._delivery = Delivery(alerts, self._email, self._changing, random.Random())  # noqa: S311 - spreads retries, guards nothing
+        chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._delivery = Delivery(alerts, self._email, self._changing, chance, self._may_post)
         self._explainer = Explainer(config.alert_level, self._email, config.zone)
         self._something_changed = asyncio.Event()
         self._mail_written = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._prune_at: datetime | None = None
         self._failures = 0
+        self._stopping = False
+        self._holder = secrets.token_hex(8)
+        self._held_until = 0.0
+        self._renew_at = 0.0
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -141,14 +152,16 @@ class Alerting:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._delivery.stopping = True
+        self._stopping = True
         if self._delivery.under_way:  # a mail cut off after the server took it would be sent again
             await asyncio.wait(self._tasks[1:], timeout=STOP_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await self._reader.save()
+            if self.holding:
+                await self._reader.save()
+            await self._alerts.let_go(self._holder)
         except StoreError as error:  # some events will be read again
             _log.warning("the place of alerting could not be saved: %s", error)
 
@@ -161,8 +174,32 @@ class Alerting:
         await self._notifier.open(now)
         await self._prune(now)
 
+    @property
+    def holding(self) -> bool:
+        """Whether this is the one server that alerts."""
+        return time.monotonic() < self._held_until
+
+    def _may_post(self) -> bool:
+        return self.holding and not self._stopping
+
+    async def _hold(self) -> bool:
+        """Takes or renews the lease in good time; who takes it goes on where the one before was."""
+        asked = time.monotonic()
+        if asked < self._renew_at:
+            return True
+        held = self.holding
+        if not await self._alerts.hold(self._holder, HOLD_SECONDS):
+            self._held_until = self._renew_at = 0.0
+            return False
+        if not held:
+            await self._reader.open()
+        self._held_until, self._renew_at = asked + HOLD_SECONDS, asked + RENEW_SECONDS
+        return True
+
     async def watch(self) -> None:
-        """Counts all new events, then writes the mails that are due."""
+        """Counts all new events, then writes the mails that are due; nothing, while another server does."""
+        if not await self._hold():
+            return
         while await self._read_some() == EVENTS_A_TIME:  # noqa: ASYNC110 - this reads, it does not poll
             await asyncio.sleep(0)  # whoever else is ready goes first
         async with self._changing:
@@ -170,8 +207,8 @@ class Alerting:
                 self._mail_written.set()
 
     async def post(self) -> None:
-        """Tries every mail that is due."""
-        while await self._delivery.deliver(self._clock()):
+        """Tries every mail that is due; none, while another server does."""
+        while self.holding and await self._delivery.deliver(self._clock()):
             pass
 
     async def _read_some(self) -> int:
@@ -181,7 +218,7 @@ class Alerting:
     # --- Tasks ---
 
     async def _forever(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while not self._delivery.stopping:
+        while not self._stopping:
             try:
                 await loop()
             except (StoreError, QueryTimedOut) as error:
@@ -189,7 +226,7 @@ class Alerting:
             except Exception:  # noqa: BLE001 - one bad event or mail must not end all alerting
                 self._failures += 1
                 _log.exception("alerting failed and goes on")
-            if not self._delivery.stopping:
+            if not self._stopping:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch(self) -> None:
@@ -199,14 +236,17 @@ class Alerting:
             await asyncio.sleep(READ_PAUSE_SECONDS)
             if self._prune_at is not None and self._clock() >= self._prune_at:
                 await self._prune(self._clock())
-            committed = await self._until_committed(max(committed, self._reader.seq))
+            if self.holding:
+                committed = await self._until_committed(max(committed, self._reader.seq))
+            else:
+                await asyncio.sleep(RENEW_SECONDS)
 
     async def _until_committed(self, seq: int) -> int:
         """Waits for an event past `seq`, a due alert, or somebody's change; returns the highest committed seq known."""
         commit = asyncio.ensure_future(self._wait_past(seq))
         change = asyncio.ensure_future(self._something_changed.wait())
         try:
-            until = self._seconds_to(await self._alerts.next_due())
+            until = min(RENEW_SECONDS, self._seconds_to(await self._alerts.next_due()))
             await asyncio.wait({commit, change}, timeout=until, return_when=asyncio.FIRST_COMPLETED)
             self._something_changed.clear()
             return commit.result() if commit.done() else seq
@@ -216,17 +256,17 @@ class Alerting:
             await asyncio.gather(commit, change, return_exceptions=True)
 
     async def _post(self) -> None:
-        while not self._delivery.stopping:
+        while not self._stopping:
             self._mail_written.clear()
             await self.post()
             try:
-                async with asyncio.timeout(self._seconds_to(await self._alerts.next_mail())):
+                async with asyncio.timeout(min(RENEW_SECONDS, self._seconds_to(await self._alerts.next_mail()))):
                     await self._mail_written.wait()
             except TimeoutError:
                 pass  # a mail is due again
 
-    def _seconds_to(self, moment: datetime | None) -> float | None:
-        return None if moment is None else max(0.0, (moment - self._clock()).total_seconds())
+    def _seconds_to(self, moment: datetime | None) -> float:
+        return math.inf if moment is None else max(0.0, (moment - self._clock()).total_seconds())
 
     async def _prune(self, now: datetime) -> None:
         await self._alerts.prune(now - KEPT_FOR)
@@ -342,7 +382,7 @@ class Alerting:
         event = stored.event
         rules = self.rules.judge(event, self._events.names_directory)
         alert_ids = sorted(alert_id for _, alert_id in await self._alerts.counted([stored.first_seq]))
-        sentences = self._explainer.verdict(event, rules, judged=stored.seq <= self._reader.seq)
+        sentences = self._explainer.verdict(event, rules, judged=await self._is_judged(stored.seq))
         alerts, mails = [], []
         for alert_id in alert_ids:
             alert = await self._alerts.alert(alert_id)
@@ -353,6 +393,10 @@ class Alerting:
             alerts.append(alert)
             mails += about
         return Explanation(event_id, rules, alerts, mails, sentences)
+
+    async def _is_judged(self, seq: int) -> bool:
+        saved = await self._alerts.position()  # another server's, perhaps
+        return seq <= self._reader.seq or (saved is not None and seq <= place_in(saved))
 
     async def _silence_of(self, alert: Alert) -> Silence | None:
         try:

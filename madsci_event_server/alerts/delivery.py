@@ -7,6 +7,7 @@ Message-ID. What it refuses for good is a dead letter; anything else is tried ag
 import asyncio
 import hashlib
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,20 +24,28 @@ _JITTER: Final = 0.25
 
 
 class Delivery:
-    """Sends what is due. `chance` gives numbers in [0, 1) that keep retries from marching in step."""
+    """Sends what is due.
+
+    `chance` gives numbers in [0, 1) that keep retries from marching in step; `may_go_on` is asked after each mail, and
+    False ends the round.
+    """
 
     def __init__(
-        self, alerts: AlertStore, config: EmailAlertsConfig, changing: asyncio.Lock, chance: random.Random
+        self,
+        alerts: AlertStore,
+        config: EmailAlertsConfig,
+        changing: asyncio.Lock,
+        chance: random.Random,
+        may_go_on: Callable[[], bool],
     ) -> None:
         self._alerts = alerts
         self._config = config
         self._changing = changing
         self._chance = chance
+        self._may_go_on = may_go_on
         self._unrecorded: list[Mail] = []
         self.last_failure: str | None = None
         """Why the latest mail was not taken; None once one was."""
-        self.stopping = False
-        """Set to end a round after the mail that is being handed over."""
         self.under_way = False
         """Whether a mail may be being handed over now."""
 
@@ -55,8 +64,10 @@ class Delivery:
             async with session:
                 for tried, mail in enumerate(mails, start=1):
                     await self._send(session, mail, now)
-                    if self.stopping or not session.is_open:
-                        return 0 if self.stopping else tried
+                    if not self._may_go_on():
+                        return 0
+                    if not session.is_open:
+                        return tried
         except MailNotTaken as failed:  # no session: nothing was said against any of the mails
             self.last_failure = str(failed)
             for mail in mails:

@@ -61,7 +61,7 @@ class AlertReader:
     @property
     def seq(self) -> int:
         """The place in received order of the last event judged."""
-        return int(self._place.split(".")[2])
+        return place_in(self._place)
 
     async def open(self) -> None:
         """Finds the saved place. The first time ever it is the end: nobody is mailed about what is history."""
@@ -168,3 +168,8 @@ class AlertReader:
         due = life.next_look(alert, self._rules.recipients(alert.rule), self._timing)
         earlier = [moment for moment in (due, before.due_at) if moment is not None]
         return alert.model_copy(update={"due_at": min(earlier, default=None), "silenced_by": None})
+
+
+def place_in(cursor: str) -> int:
+    """The place in received order that a cursor of ours stands for."""
+    return int(cursor.split(".")[2])

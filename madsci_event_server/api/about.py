@@ -5,10 +5,10 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from madsci_event_server.api.answers import json_answer, page_answer
+from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.context import context_of
 from madsci_event_server.api.documented import answer, operation
-from madsci_event_server.api.front_page import front_page
+from madsci_event_server.api.front_page import asset, front_page
 from madsci_event_server.api.parameters import flag, only
 from madsci_event_server.errors import NotOffered
 from madsci_event_server.settings import REDACTED, Settings
@@ -45,8 +45,15 @@ router = APIRouter()
 async def root(request: Request) -> Response:
     """The definition as JSON; to who accepts HTML, a page that says where to go."""
     if "text/html" in request.headers.get("accept", ""):
-        return page_answer(front_page(context_of(request).settings))
+        return front_page(context_of(request).settings)
     return _definition(request)
+
+
+@router.get("/static/{name}", include_in_schema=False)
+async def static(request: Request, name: str) -> Response:
+    """What the front page is made of."""
+    only(request)
+    return asset(name)
 
 
 @router.get("/info", openapi_extra=operation("About", _DEFINED, refused=()))

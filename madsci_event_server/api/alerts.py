@@ -13,16 +13,19 @@ from starlette.responses import Response
 from madsci_event_server.alerts.alerting import LONGEST_SILENCE, Alerting
 from madsci_event_server.api import alerts_documented as documented
 from madsci_event_server.api.answers import json_answer
-from madsci_event_server.api.bodies import read_json
+from madsci_event_server.api.bodies import MAX_QUERY_BYTES, read_body
 from madsci_event_server.api.context import Context, context_of
 from madsci_event_server.api.parameters import flag, one, only, whole_number
 from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
 from madsci_event_server.event import format_time, parse_time
+from madsci_event_server.json_text import parse_json
 from madsci_event_server.storage.alert_base import Alert, AlertState, Mail, MailState
 
 MAX_LISTED: Final = 1000
 _DEFAULT_LISTED: Final = 100
 _ALL: Final = "all"
+_SOMEBODY: Final = "somebody"
+"""Who does what nobody signs."""
 _MOST_SECONDS: Final = int(LONGEST_SILENCE.total_seconds())
 _State = TypeVar("_State", bound=StrEnum)
 
@@ -54,7 +57,7 @@ async def list_silences(request: Request) -> Response:
 async def silence_alerts(request: Request) -> Response:
     """Keeps what matches from being mailed: `matcher`, an end, `reason` and `author` must all be said."""
     only(request)
-    fields = _fields(await read_json(request), "matcher", "expires_at", "duration_seconds", "reason", "author")
+    fields = await _fields(request, "matcher", "expires_at", "duration_seconds", "reason", "author")
     silence = await _alerting(request).silence(
         fields.get("matcher"),
         expires_at=_end(fields, context_of(request)),
@@ -90,7 +93,7 @@ async def _end_silence(request: Request, silence_id: str) -> Response:
 async def test_mail(request: Request) -> Response:
     """Mails every recipient of the definition, or those of them in `to`, and tells the whole conversation."""
     only(request)
-    fields = _fields(await read_json(request), "to", "dry_run")
+    fields = await _fields(request, "to", "dry_run")
     wanted = fields.get("to") or []
     if not (isinstance(wanted, list) and all(isinstance(address, str) for address in wanted)):
         raise InvalidInput("to", "must be an array of mail addresses", value=wanted)
@@ -167,16 +170,16 @@ async def get_alert(request: Request, alert_id: str) -> Response:
 async def acknowledge_alert(request: Request, alert_id: str) -> Response:
     """`by` takes the alert on: it is counted still, and mailed no more unless it becomes worse."""
     only(request)
-    fields = _fields(await read_json(request), "by", "note")
-    return json_answer(_alert(await _alerting(request).acknowledge(alert_id, _text(fields, "by"), _note(fields))))
+    fields = await _fields(request, "by", "note")
+    return json_answer(_alert(await _alerting(request).acknowledge(alert_id, _by(fields), _note(fields))))
 
 
 @router.post("/{alert_id}/resolve", openapi_extra=documented.RESOLVE)
 async def resolve_alert(request: Request, alert_id: str) -> Response:
     """`by` says that it is over: who was mailed is told, and the next such event is news."""
     only(request)
-    fields = _fields(await read_json(request), "by", "note")
-    return json_answer(_alert(await _alerting(request).resolve(alert_id, _text(fields, "by"), _note(fields))))
+    fields = await _fields(request, "by", "note")
+    return json_answer(_alert(await _alerting(request).resolve(alert_id, _by(fields), _note(fields))))
 
 
 def _alerting(request: Request) -> Alerting:
@@ -203,7 +206,10 @@ def _states(request: Request, known: type[_State], default: tuple[_State, ...]) 
     return tuple(known(value) for value in wanted)
 
 
-def _fields(document: object, *known: str) -> Mapping[str, Any]:
+async def _fields(request: Request, *known: str) -> Mapping[str, Any]:
+    """The fields of a body; none where there is no body."""
+    body = await read_body(request.scope, request.receive, MAX_QUERY_BYTES)
+    document = parse_json(body) if body.strip() else {}
     if not isinstance(document, dict):
         raise InvalidInput("body", f"must be a JSON object with {', '.join(known)}", value=document)
     for name in document:
@@ -228,6 +234,10 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidInput(name, "must say who or why, in a few words", value=value)
     return value
+
+
+def _by(fields: Mapping[str, Any]) -> str:
+    return _SOMEBODY if fields.get("by") is None else _text(fields, "by")
 
 
 def _note(fields: Mapping[str, Any]) -> str | None:

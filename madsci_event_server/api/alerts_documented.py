@@ -103,11 +103,11 @@ _BY: Final = json_body(
     described(
         "object",
         "By whom, and what to tell the others",
-        required=["by"],
         additionalProperties=False,
         properties={"by": {"type": "string"}, "note": {"type": ["string", "null"]}},
     ),
     {"Ada": {"by": "ada", "note": "on my way"}},
+    required=False,
 )
 _NOTHING: Final = json_body("Nothing needs to be said", {"type": "object"}, {"Nothing": {}}, required=False)
 _FOUND: Final = (404, 409, 422, 503)
@@ -220,6 +220,7 @@ TEST_MAIL: Final = operation(
             properties={"to": {"type": "array", "items": {"type": "string"}}, "dry_run": {"type": "boolean"}},
         ),
         {"Show the mail": {"dry_run": True}},
+        required=False,
     ),
 )
 EXPLAIN: Final = operation(

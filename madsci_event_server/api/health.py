@@ -33,6 +33,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "conflicts": 0,
     "waiting_events": 0,
     "lag_seconds": 0.0,
+    "stream_readers": 3,
     "store": {
         "kind": "sqlite",
         "location": ".madsci/events/events.db",
@@ -81,6 +82,7 @@ def _health(context: Context, status: StoreStatus | None, problems: list[str]) -
         "conflicts": ingest.counts()["conflict"],
         "waiting_events": ingest.waiting_events,
         "lag_seconds": round(ingest.lag_seconds, 3),
+        "stream_readers": context.live.readers,
         "store": None if status is None else _store(status),
     }
 

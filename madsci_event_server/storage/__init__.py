@@ -1,11 +1,14 @@
 """Where events are kept: `open_store` knows which store an address means; everything else knows the protocol."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from madsci_event_server.errors import InvalidSettings, shown
 from madsci_event_server.storage.base import DEFAULT_QUERY_SECONDS, EventStore
+
+if TYPE_CHECKING:
+    from madsci_event_server.storage.mongo_madsci import MadsciDatabase
 
 _ADDRESSES: Final = "sqlite:///PATH (sqlite:////PATH is absolute), mongodb://HOST/NAME or memory:"
 
@@ -21,13 +24,34 @@ def open_store(url: str, *, lab_directory: Path, query_seconds: float = DEFAULT_
         from madsci_event_server.storage.memory import MemoryStore
 
         return MemoryStore()
-    if scheme == "sqlite" and rest.startswith("///") and rest != "///":
+    path = sqlite_path(url, lab_directory)
+    if path is not None:
         from madsci_event_server.storage.sqlite import SQLiteStore
 
-        return SQLiteStore(lab_directory / unquote(rest.removeprefix("///")), query_seconds=query_seconds)
-    if scheme in ("mongodb", "mongodb+srv"):
+        return SQLiteStore(path, query_seconds=query_seconds)
+    if is_mongodb(url):
         from madsci_event_server.storage.mongo import MongoStore
 
         return MongoStore(url, query_seconds=query_seconds)
     shown_url = f"{scheme}:..." if "@" in rest else url
     raise InvalidSettings("db_url", f"{shown(shown_url)} is no address of a store; use {_ADDRESSES}", value=url)
+
+
+def sqlite_path(url: str, lab_directory: Path) -> Path | None:
+    """The file of a `sqlite:///path` address; None for another kind."""
+    scheme, _, rest = url.partition(":")
+    if scheme != "sqlite" or not rest.startswith("///") or rest == "///":
+        return None
+    return lab_directory / unquote(rest.removeprefix("///"))
+
+
+def is_mongodb(url: str) -> bool:
+    """Whether it is a MongoDB address."""
+    return url.startswith(("mongodb://", "mongodb+srv://"))
+
+
+def open_madsci(url: str) -> "MadsciDatabase":
+    """The database at this MongoDB address as one MADSci may have written, to read; not yet opened."""
+    from madsci_event_server.storage.mongo_madsci import MadsciDatabase
+
+    return MadsciDatabase(url)

@@ -2,6 +2,8 @@
 
 - **All or nothing.** What one `apply` holds (position, alerts, mails ...) is stored together or not at all, durably.
 - **One unresolved alert a key.** `apply` replaces an alert by its id; a key belongs to at most one that is unresolved.
+- **One alerts.** Of servers that share a store, `hold` lets one at a time read events and send mail. People may act
+  through any; what two changed at once is stored for one, and StoreUnavailable for the other, who does it again.
 - **A failure is raised.** A store that is away or full raises StoreUnavailable; an id that does not exist NotFound.
 """
 
@@ -110,6 +112,8 @@ class Alert(BaseModel):
     resolved: Signed | None = None
     silenced_by: str | None = None
     """The silence that last kept it from being mailed."""
+    revision: int = Field(default=0, exclude=True)
+    """How often it was stored, in a store that several servers share: what tells that another has changed it."""
     told: dict[str, Told] = Field(default_factory=dict)
     """By recipient."""
 
@@ -174,7 +178,13 @@ class Change:
 
 
 class AlertStore(Protocol):
-    """Shares the life of the event store it came from; used by one server at a time."""
+    """Shares the life of the event store it came from."""
+
+    async def hold(self, holder: str, seconds: float) -> bool:
+        """Takes or renews the right to be the one that alerts, for so long; False while another has it."""
+
+    async def let_go(self, holder: str) -> None:
+        """Gives that right back, if this holder has it."""
 
     async def position(self) -> str | None:
         """The cursor after the last event judged; None before the first."""

@@ -27,6 +27,12 @@ class MemoryAlertStore:
         self._silences: dict[str, Silence] = {}
         self._mails: dict[str, Mail] = {}
 
+    async def hold(self, holder: str, seconds: float) -> bool:
+        return True  # nobody else has this memory
+
+    async def let_go(self, holder: str) -> None:
+        pass
+
     async def position(self) -> str | None:
         return self._position
 

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from pymongo import IndexModel, UpdateOne
+from pymongo.errors import BulkWriteError
 
+from madsci_event_server.errors import StoreUnavailable
 from madsci_event_server.event import time_to_us, us_to_time
 from madsci_event_server.storage.alert_base import (
     Alert,
@@ -29,9 +31,11 @@ _COUNTED: Final = "event_log_alert_counted"
 _SILENCES: Final = "event_log_alert_silences"
 _MAILS: Final = "event_log_alert_mails"
 _POSITION: Final = "alert_position"
+_LEASE: Final = "alerting"
 _NO_CONTENT: Final = {"content": 0}
 _END_OF_IDS: Final = "~"
 """Sorts after every character of an id."""
+_DUPLICATE_KEY: Final = 11000
 
 ALERT_INDEXES: Final = {
     _ALERTS: [
@@ -52,17 +56,31 @@ ALERT_INDEXES: Final = {
 """By collection."""
 
 
-async def make_alert_indexes(database: Database) -> None:
-    """Makes the collections, which a transaction does not, and their indexes."""
-    for name, indexes in ALERT_INDEXES.items():
-        await database.collection(name).create_indexes(indexes)
-
-
 class MongoAlertStore:
     """An AlertStore in a database that somebody else opens and closes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def prepare(self) -> None:
+        """Makes the collections, which a transaction does not, and their indexes."""
+        for name, indexes in ALERT_INDEXES.items():
+            await self._database.collection(name).create_indexes(indexes)
+
+    async def hold(self, holder: str, seconds: float) -> bool:
+        """MongoDB's clock decides."""
+        free = {"$or": [{"holder": holder}, {"holder": ""}, {"$expr": {"$lt": ["$until", "$$NOW"]}}]}
+        ours = {"holder": holder, "until": {"$add": ["$$NOW", int(seconds * 1000)]}}
+        with self._database.lookup():
+            meta = self._database.collection(META)
+            await meta.update_one({"_id": _LEASE}, {"$setOnInsert": {"holder": ""}}, upsert=True)
+            taken = await meta.update_one({"_id": _LEASE, **free}, [{"$set": ours}])
+        return bool(taken.matched_count)
+
+    async def let_go(self, holder: str) -> None:
+        with self._database.lookup():
+            meta = self._database.collection(META)
+            await meta.update_one({"_id": _LEASE, "holder": holder}, {"$set": {"holder": ""}})
 
     async def position(self) -> str | None:
         rows = await self._rows(META, {"_id": _POSITION})
@@ -151,13 +169,34 @@ class MongoAlertStore:
     async def _apply(self, change: Change, session: Session | None) -> None:
         # Those that are resolved first: their key may be another's in the same change.
         alerts = sorted(change.alerts, key=lambda alert: alert.state != AlertState.RESOLVED)
-        await self._put(_ALERTS, map(_alert_document, alerts), session)
+        await self._put_alerts(alerts, session)
         counted = ({"_id": {"first_seq": seq, "alert_id": id_}, "alert_id": id_} for seq, id_ in change.counted)
         await self._put(_COUNTED, counted, session)
         await self._put(_SILENCES, map(_silence_document, change.silences), session)
         await self._put(_MAILS, map(_mail_document, change.mails), session)
         if change.position is not None:
             await self._put(META, [{"_id": _POSITION, "cursor": change.position}], session)
+
+    async def _put_alerts(self, alerts: Sequence[Alert], session: Session | None) -> None:
+        """Writes alerts that are as they were read. Raises StoreUnavailable when another server changed one since."""
+        writes = [
+            UpdateOne(
+                {"_id": alert.alert_id, "revision": alert.revision},
+                {"$set": _alert_document(alert) | {"revision": alert.revision + 1}},
+                upsert=not alert.revision,
+            )
+            for alert in alerts
+        ]
+        if not writes:
+            return
+        try:
+            done = await self._database.collection(_ALERTS).bulk_write(writes, session=session)
+        except BulkWriteError as error:
+            if all(failure["code"] == _DUPLICATE_KEY for failure in error.details["writeErrors"]):
+                raise _changed_meanwhile() from None
+            raise
+        if done.matched_count + done.upserted_count != len(writes):
+            raise _changed_meanwhile()
 
     async def _put(self, name: str, documents: Iterable[Document], session: Session | None) -> None:
         """Writes documents over those of their ids; a field that is not named stays as it is."""
@@ -192,9 +231,12 @@ def _in_states(states: Collection[AlertState] | Collection[MailState]) -> Docume
     return {"state": {"$in": [state.value for state in states]}}
 
 
+def _changed_meanwhile() -> StoreUnavailable:
+    return StoreUnavailable("another server changed the alert at the same moment; do it again", retry_after_seconds=1)
+
+
 def _alert_document(alert: Alert) -> Document:
     return {
-        "_id": alert.alert_id,
         "key": alert.key,
         "state": alert.state.value,
         "unresolved": alert.state != AlertState.RESOLVED,
@@ -234,7 +276,7 @@ def _us(moment: datetime | None) -> int | None:
 
 
 def _alert(row: Document) -> Alert:
-    return Alert.model_validate_json(row["alert"])
+    return Alert.model_validate_json(row["alert"]).model_copy(update={"revision": row.get("revision", 0)})
 
 
 def _silence(row: Document) -> Silence:

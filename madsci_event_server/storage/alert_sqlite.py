@@ -102,6 +102,12 @@ class SQLiteAlertStore:
     def __init__(self, database: LentDatabase) -> None:
         self._database = database
 
+    async def hold(self, holder: str, seconds: float) -> bool:
+        return True  # the file has one server at a time
+
+    async def let_go(self, holder: str) -> None:
+        pass
+
     async def position(self) -> str | None:
         rows = await self._rows("SELECT cursor FROM alert_position")
         return rows[0][0] if rows else None

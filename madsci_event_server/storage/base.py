@@ -11,12 +11,13 @@
   than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
+from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.query import EventQuery, NameDirectory
@@ -81,6 +82,28 @@ class Page:
     """The cursor of the following page; None when nothing more matches now."""
 
 
+class Frame(NamedTuple):
+    """How each event of a Run is written: `begin`, its seq, `new` or `again`, its body, `end`."""
+
+    begin: str
+    new: str
+    again: str
+    """In place of `new` for an event first stored at or before the place the run begins after: it was raised since."""
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Events in received order, written one after the other."""
+
+    written: bytes
+    count: int
+    last_seq: int
+    """Of the last of them; 0 where there are none."""
+    purged_through: int
+    """As `EventStore.purged_through` says, at the same moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class FacetCount:
     """A value and how many matching events have it; an absent value is not counted.
@@ -139,6 +162,29 @@ class StoreStatus:
     """More in the store's own terms: versions, journal mode, replica set members ..."""
 
 
+def not_as_here(events: Sequence[StoredEvent], known: Mapping[str, StoredEvent]) -> dict[str, StoredEvent]:
+    """By id, those of `events` that are not here or older here; `known` are those of their ids that are here.
+
+    Raises StoreUnusable for an id that has another place here.
+    """
+    found = {}
+    for event_id, stored in ((stored.event.event_id, stored) for stored in events):
+        here = known.get(event_id)
+        if here is not None and here.first_seq != stored.first_seq:
+            raise has_its_own(event_id)
+        if here is None or (here.seq <= stored.seq and here.body != stored.body):
+            found[event_id] = stored
+    return found
+
+
+def has_its_own(event_id: str) -> StoreUnusable:
+    """The error for an event whose place is another's."""
+    return StoreUnusable(
+        f"the place of event {event_id} is taken by another one: the store copied to has events of its own; "
+        "copy into an empty one, or one that was only ever copied to from there"
+    )
+
+
 @runtime_checkable
 class EventStore(Protocol):
     """Opened and closed as an async context manager; safe to use from many tasks of one event loop."""
@@ -164,6 +210,13 @@ class EventStore(Protocol):
         """Stores all or none, durably, in this order; the answers are in this order too.
 
         Events carry their `received_at` already. The same id twice in one call is as if sent in two.
+        """
+
+    async def restore(self, events: Sequence[StoredEvent]) -> int:
+        """Stores events of another store as they stand there, in the same places; returns how many were not here so.
+
+        All or none, and the same again changes nothing. Raises StoreUnusable where an id or a place is another event's:
+        this store has events of its own.
         """
 
     async def get(self, event_id: str) -> StoredEvent:
@@ -205,6 +258,25 @@ class EventStore(Protocol):
 
     async def status(self) -> StoreStatus:
         """Counts and condition; raises StoreUnavailable when the store could not take an event now."""
+
+
+@runtime_checkable
+class RunStore(Protocol):
+    """What a store may offer besides: events as bytes for the wire, with nothing made of each on the way."""
+
+    async def run_after(self, seq: int, limit: int, frame: Frame) -> Run:
+        """What `find` finds without any filter after this place in received order, at most so many, written."""
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """An EventStore that several servers may have open."""
+
+    def commits(self) -> AsyncIterator[int]:
+        """The last place in received order, at once and each time a server, whichever, has committed.
+
+        Ends where no other server can be. Raises StoreUnavailable when the store is away; ask again then.
+        """
 
 
 FACET_FIELDS = (

@@ -28,6 +28,8 @@ from madsci_event_server.storage.base import (
     SeenName,
     StoredEvent,
     StoreStatus,
+    has_its_own,
+    not_as_here,
 )
 
 
@@ -83,6 +85,21 @@ class MemoryStore:
         """Stores them in this order."""
         self._check_open()
         return [self._append_one(event) for event in events]
+
+    async def restore(self, events: Sequence[StoredEvent]) -> int:
+        """Stores events in the places they had elsewhere."""
+        self._check_open()
+        changed = not_as_here(events, {id_: row.stored for id_, row in self._rows.items()})
+        taken = {row.first_seq: id_ for id_, row in self._rows.items()}
+        for event_id, stored in changed.items():
+            if taken.get(stored.first_seq, event_id) != event_id:
+                raise has_its_own(event_id)
+        for event_id, stored in changed.items():
+            row = self._rows[event_id] = _Row(stored.event, stored.first_seq)
+            row.put(stored.event, stored.seq)
+            self._names.add(stored.event)
+            self._last_seq = max(self._last_seq, stored.seq)
+        return len(changed)
 
     async def get(self, event_id: str) -> StoredEvent:
         """The event of this id. Raises NotFound."""

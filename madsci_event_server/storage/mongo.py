@@ -6,7 +6,7 @@ server in. Its collections are its own and begin with `event_log`; what one docu
 
 import asyncio
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -18,7 +18,7 @@ from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.storage import mongo_finding, mongo_writing
 from madsci_event_server.storage.alert_base import AlertStore
-from madsci_event_server.storage.alert_mongo import MongoAlertStore, make_alert_indexes
+from madsci_event_server.storage.alert_mongo import MongoAlertStore
 from madsci_event_server.storage.base import (
     DEFAULT_QUERY_SECONDS,
     MAX_NAMES,
@@ -32,7 +32,7 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.mongo_counting import Counting, check_fields
-from madsci_event_server.storage.mongo_database import Database, Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_database import RETRY_SECONDS, Database, Document, Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import (
     ARCHIVED,
     COUNTER,
@@ -159,6 +159,24 @@ class MongoStore:
             lease.last_seq = outcomes.seq
         return appended
 
+    async def restore(self, events: Sequence[StoredEvent]) -> int:
+        """Stores events in the places they had elsewhere."""
+        async with self._writing:
+            if self._lease is None:
+                restored = await self._database.transaction(
+                    lambda session, _: mongo_writing.restore(self._database, session, events)
+                )
+            else:
+                last = max((stored.seq for stored in events), default=0)
+                await self._lease.reserve(max(0, last - self._lease.last_seq))
+                with self._database.lookup(RETRY_SECONDS):
+                    restored = await mongo_writing.restore(self._database, None, events)
+                self._lease.last_seq = max(self._lease.last_seq, last)
+            await self._know_values(restored)
+        for one in restored:
+            self._names.add(one.named)
+        return len(restored)
+
     async def _know_values(self, new: Sequence[NewEvent]) -> None:
         """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
         values = {
@@ -239,6 +257,22 @@ class MongoStore:
         """The received-order cursor after the last event."""
         with self._database.lookup():
             return Cursor(self._store_id, "r", await self._last_seq()).encode()
+
+    async def commits(self) -> AsyncIterator[int]:
+        """The last place in received order each time a server, whichever, has committed; ends where there is only one.
+
+        Raises StoreUnavailable when MongoDB is away; ask again then.
+        """
+        if self._lease is not None:
+            return
+        pipeline = [{"$match": {"documentKey._id": COUNTER}}]
+        with self._database.translated():
+            async with await self._database.collection(META).watch(pipeline) as changes:
+                yield await self._last_seq()
+                async for change in changes:
+                    moved = change.get("updateDescription", {}).get("updatedFields", {}).get("last_seq")
+                    if moved is not None:
+                        yield int(moved)
 
     # --- Retention ---
 
@@ -388,7 +422,7 @@ class MongoStore:
         self._store_id = store["store_id"]
         await self._database.collection(EVENTS).create_indexes(list(INDEXES))
         await self._database.collection(NAMES).create_index([("last_seen_us", -1)], name="lately")
-        await make_alert_indexes(self._database)
+        await self._alerts.prepare()
 
     async def _read_names(self) -> None:
         cursor = self._database.committed(NAMES).find({"_id.field": "node_id"}, {"_id": 1})

@@ -7,12 +7,12 @@ committed in the order of the places they give, from whichever server.
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from pymongo import InsertOne, ReturnDocument, UpdateOne
+from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, NamedId, compare_again, raised
-from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
+from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
 from madsci_event_server.storage.mongo_database import Database, Document, Session
 from madsci_event_server.storage.mongo_documents import (
     COUNTER,
@@ -75,6 +75,27 @@ async def append_alone(database: Database, events: Sequence[NewEvent], outcomes:
     if writes := outcomes.writes:
         await database.collection(EVENTS).bulk_write(writes)
     return appended
+
+
+async def restore(database: Database, session: Session | None, events: Sequence[StoredEvent]) -> list[NewEvent]:
+    """Stores events in the places they had elsewhere; those that were not here so."""
+    known = await stored_events(database, session, [stored.event.event_id for stored in events])
+    changed = [(stored, NewEvent(stored.event)) for stored in not_as_here(events, known).values()]
+    if not changed:
+        return []
+    for stored, new in changed:
+        new.document["seq"], new.document["first_seq"] = stored.seq, stored.first_seq
+    last = max(stored.seq for stored, _ in changed)
+    await database.collection(META).update_one({"_id": COUNTER}, {"$max": {"last_seq": last}}, session=session)
+    writes = [ReplaceOne({"_id": new.event_id}, new.document, upsert=True) for _, new in changed]
+    try:
+        await database.collection(EVENTS).bulk_write(writes, session=session)
+    except BulkWriteError as error:
+        if _has_duplicate(error):
+            raise has_its_own(changed[0][1].event_id) from None
+        raise
+    await _add_names(database, session, [new for _, new in changed])
+    return [new for _, new in changed]
 
 
 async def stored_events(database: Database, session: Session | None, ids: Collection[str]) -> dict[str, StoredEvent]:
@@ -166,10 +187,14 @@ async def _insert(database: Database, session: Session | None, added: Sequence[N
     except DuplicateKeyError:
         raise SomeAreKnown from None
     except BulkWriteError as error:
-        if any(problem.get("code") == _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+        if _has_duplicate(error):
             raise SomeAreKnown from None
         raise
     await _add_names(database, session, added)
+
+
+def _has_duplicate(error: BulkWriteError) -> bool:
+    return any(problem.get("code") == _DUPLICATE_KEY for problem in (error.details or {}).get("writeErrors", ()))
 
 
 async def _add_names(database: Database, session: Session | None, added: Iterable[NewEvent]) -> None:

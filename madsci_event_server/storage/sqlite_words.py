@@ -18,7 +18,7 @@ _VALUE: Final = "¶"
 
 
 def indexed_text(event: Event) -> str:
-    """What the index reads of an event. In ASCII its tokenizer finds the same words as ours; the rest we take apart."""
+    """What the index reads of an event. Where all is ASCII, its tokenizer finds our words, repeats apart."""
     texts: list[str] = []
     marks: set[str] = set()
     _collect(event.data, "", texts, marks)

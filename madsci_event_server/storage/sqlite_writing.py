@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from madsci_event_server.event import (
     NOT_ARCHIVED_TAIL,
@@ -17,7 +17,7 @@ from madsci_event_server.event import (
     time_to_us,
 )
 from madsci_event_server.json_text import parse_stored
-from madsci_event_server.storage.base import Appended, Outcome
+from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
 from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, Row, pack_labels, unpack_labels
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
 from madsci_event_server.storage.sqlite_words import indexed_text
@@ -109,6 +109,32 @@ def append(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: L
                 _update(connection, rows[event_id], before, labels)
         connection.execute("UPDATE meta SET value = ? WHERE name = 'last_seq'", (seq,))
     return outcomes
+
+
+def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], labels: Labels) -> list[Event]:
+    """Stores events in the places they had elsewhere; those that were not here so."""
+    rows = _stored_rows(connection, [stored.event.event_id for stored in events])
+    changed = not_as_here(events, {event_id: row.stored for event_id, row in rows.items()})
+    if not changed:
+        return []
+    before = [
+        connection.execute(
+            "SELECT first_seq, seq, state, time_us, labels, body FROM events WHERE event_id = ?", (event_id,)
+        ).fetchone()
+        for event_id in changed.keys() & rows.keys()
+    ]
+    _delete(connection, before, labels)
+    new = []
+    for stored in changed.values():
+        new.append(NewEvent(stored.event))
+        new[-1].row.first_seq, new[-1].row.seq = stored.first_seq, stored.seq
+    try:
+        _insert(connection, new, labels)
+    except sqlite3.IntegrityError:
+        raise has_its_own(new[0].row.event_id) from None
+    last_seq = max(stored.seq for stored in changed.values())
+    connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'last_seq'", (last_seq,))
+    return [one.event for one in new]
 
 
 def _stored_rows(connection: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, Row]:
@@ -297,6 +323,12 @@ def purge_some(connection: sqlite3.Connection, archived_before: datetime, labels
         (time_to_us(archived_before), STEP),
     ).fetchall()
     _keep_purged_through(connection, max((row[1] for row in rows), default=0))
+    _delete(connection, rows, labels)
+    return len(rows)
+
+
+def _delete(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]], labels: Labels) -> None:
+    """Deletes events, given their first_seq, seq, state, time_us, labels and body."""
     counts: Counter[tuple[int, int]] = Counter()
     entries: list[Entry] = []
     for first_seq, _, state, time_us, packed, _ in rows:
@@ -310,7 +342,6 @@ def purge_some(connection: sqlite3.Connection, archived_before: datetime, labels
     connection.executemany("DELETE FROM events WHERE first_seq = ?", [(row[0],) for row in rows])
     _add_counts(connection, counts)
     _remove_unused(connection, {label for label, _ in counts} - {EVERY_EVENT}, labels)
-    return len(rows)
 
 
 def _keep_purged_through(connection: sqlite3.Connection, seq: int) -> None:

@@ -203,7 +203,7 @@ def test_a_mail_server_that_is_not_there_is_said_so(lab: Path) -> None:
         ("email_alerts: {smtp_server: 127.0.0.1}", "email_addresses: names nobody"),
         ("alert_level: loud", "'loud' is not a level"),
         ("alert_rules: [{name: a, query: {nod: x}}]", "alert_rules[0].query.nod"),
-        ("a: [", "is not YAML at line 1"),
+        ("a: [", "events.manager.yaml:1: is not YAML"),
         ("- a", "must hold fields"),
     ],
 )

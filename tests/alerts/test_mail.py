@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from madsci_event_server.alerts.mail import Draft, MailWriter, command_line
+from madsci_event_server.alerts.mail import Context, Draft, MailWriter, command_line
 from madsci_event_server.email_settings import EmailAlertsConfig
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import Alert
 from madsci_event_server.storage.base import EventStore
 from tests.alerts.bench import ADA, Bench, a_bench
 from tests.alerts.smtp_servers import Post
-from tests.factories import NODES, NOON, WORKFLOW
+from tests.factories import NODES, NOON, WORKFLOW, an_event
 
 HOSTILE = "Tip lost\r\nBcc: everybody@lab.test\r\n\r\n.\r\nQUIT\x1b]0;owned\x07 \u202eevil\u2028\x00\x85"
 
@@ -50,8 +50,8 @@ def text_of(mail: EmailMessage) -> str:
     return str(mail.get_content()).replace("\r\n", "\n")
 
 
-def write(*alerts: Alert, lab_name: str = "lab") -> bytes:
-    writer = MailWriter(EmailAlertsConfig(sender="bell@lab.test"), lab_name, UTC)
+def write(*alerts: Alert) -> bytes:
+    writer = MailWriter(EmailAlertsConfig(sender="bell@lab.test"), "lab", UTC)
     return writer.write(Draft((ADA,), alerts, NOON)).as_bytes()
 
 
@@ -120,11 +120,14 @@ def test_the_subject_says_how_many_and_how_many_more() -> None:
 @given(
     message=st.text(max_size=300) | st.just(HOSTILE),
     source=st.text(max_size=80) | st.just(HOSTILE),
-    lab_name=st.text(min_size=1, max_size=80) | st.just(HOSTILE),
+    other=st.text(min_size=1, max_size=80) | st.just(HOSTILE),
 )
 @settings(max_examples=60)
-def test_no_text_of_an_event_becomes_a_header_or_steers_a_terminal(message: str, source: str, lab_name: str) -> None:
-    raw = write(an_alert(message, source=source), lab_name=lab_name)
+def test_no_text_of_an_event_becomes_a_header_or_steers_a_terminal(message: str, source: str, other: str) -> None:
+    alert = an_alert(message, source=source, rule=other, kind=other, last_event_id=other)
+    context = Context(other, command_line({"node": other}, 50), [an_event(message, level="error", name=other)])
+    draft = Draft((ADA,), [alert, alert], NOON, contexts={alert.alert_id: context}, guidance={alert.alert_id: other})
+    raw = MailWriter(EmailAlertsConfig(sender="bell@lab.test"), other, UTC).write(draft).as_bytes()
     plain = write(an_alert("Tip lost"))
     parser = BytesParser(policy=email.policy.default)
     mail = parser.parsebytes(raw)

@@ -10,6 +10,7 @@ import pytest
 from ulid import ULID
 
 from madsci_event_cli import Event, EventLogLevel, EventType
+from madsci_event_cli.event_ids import new_event_id
 from madsci_event_cli.outgoing import (
     MAX_EVENT_BYTES,
     Outgoing,
@@ -19,7 +20,6 @@ from madsci_event_cli.outgoing import (
     encode_line,
     event_in,
     level_number,
-    new_event_id,
 )
 
 NODE = "01JJ4S0WNGEF5FQAZG5KDGJRBV"

@@ -16,11 +16,16 @@ from madsci_event_server.storage.base import FACET_FIELDS, EventStore, StoredEve
 from tests.contract.conftest import NewStore
 from tests.factories import NOON, event_lists, queries
 
-any_store = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+
+def examples(count: int) -> settings:
+    """Hypothesis with so many examples; each opens a store of its own, so the fixture may be shared by them."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
 FIELDS = (*FACET_FIELDS, "source.host", "source.node_id", "source.name", "source.nothing")
 
 
@@ -52,14 +57,33 @@ async def paged(store: EventStore, query: EventQuery) -> list[StoredEvent]:
         query = query.page_after(page.next)
 
 
-@any_store
-@given(
+any_events_and_queries = given(
     batches=st.lists(event_lists(), min_size=1, max_size=3),
     archived=st.sets(st.sampled_from(("e1", "e2", "é3"))),
     asked=st.lists(queries(), min_size=1, max_size=6),
     interval=st.sampled_from((1, 60, 86400 * 30)),
 )
+
+
+@examples(25)
+@any_events_and_queries
 async def test_what_is_found_is_what_matches(
+    new_store: NewStore, batches: list[list[Event]], archived: set[str], asked: list[EventQuery], interval: int
+) -> None:
+    await check_agreement(new_store, batches, archived, asked, interval)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@examples(600)
+@any_events_and_queries
+async def test_what_is_found_is_what_matches_however_long_one_looks(
+    new_store: NewStore, batches: list[list[Event]], archived: set[str], asked: list[EventQuery], interval: int
+) -> None:
+    await check_agreement(new_store, batches, archived, asked, interval)
+
+
+async def check_agreement(
     new_store: NewStore, batches: list[list[Event]], archived: set[str], asked: list[EventQuery], interval: int
 ) -> None:
     async with new_store() as store:
@@ -113,7 +137,7 @@ async def check_histogram(store: EventStore, query: EventQuery, expected: list[S
         assert await store.histogram(query, interval) == buckets
 
 
-@any_store
+@examples(40)
 @given(batch=event_lists())
 async def test_what_is_put_in_comes_back(new_store: NewStore, batch: list[Event]) -> None:
     async with new_store() as store:

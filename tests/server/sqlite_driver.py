@@ -41,7 +41,7 @@ async def fill_the_disk(path: Path) -> None:
     """Appends until no file may grow any more, then lifts the limit and goes on."""
     async with SQLiteStore(path) as store:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, hard))
         number = await _append_until_refused(store)
         for refused in range(number, number + 3):
             say(await _attempt(store, refused))

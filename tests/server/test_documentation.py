@@ -95,8 +95,10 @@ def test_every_filter_is_documented() -> None:
 
 
 async def test_documented_examples_are_accepted(document: dict[str, Any], client: httpx.AsyncClient) -> None:
-    """As they stand: cursors apart, which are of a store that is not here."""
+    """As they stand: but for cursors, which are of a store that is not here, and streams, which do not end."""
     for method, path, entry in operations(document):
+        if "application/json" not in entry["responses"]["200"]["content"]:
+            continue
         if method == "GET" and "{" not in path:
             parameters = {p["name"]: p["example"] for p in entry["parameters"] if "example" in p}
             answer = await client.get(path, params=parameters)

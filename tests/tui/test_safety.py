@@ -1,10 +1,6 @@
 """Event text is shown, never obeyed, and never a crash."""
 
 import json
-import os
-import pty
-import select
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +8,7 @@ import pytest
 from textual.widget import Widget
 
 from madsci_event_server.event import Event
-from tests.processes import WAIT_SECONDS
+from tests.tui.terminal import Terminal
 from tests.tui.watching import Watched, file_source, numbered, strips_of, watching, write_events
 
 HOSTILE = {
@@ -123,38 +119,12 @@ def test_what_a_terminal_is_sent_holds_no_sequence_of_an_event(lab: Path) -> Non
     path.write_text(
         json.dumps({"event_data": {"message": HOSTILE["title"] + HOSTILE["clipboard"] + " the end"}}) + "\n"
     )
-    sent = _on_a_terminal(f"{sys.executable} -m madsci_event_cli tui - < {path}", until="the end")
+    with Terminal(f"{{tui}} - < {path}") as terminal:
+        sent = terminal.read_until("the end")
 
     assert b"\x1b]0;pwned" not in sent
     assert b"\x1b]52;c;cHduZWQ" not in sent
     assert "␛]52;c;cHduZWQ=".encode() in sent
-
-
-def _on_a_terminal(command: str, until: str) -> bytes:
-    main, child = pty.openpty()
-    with subprocess.Popen(
-        ["/bin/sh", "-c", f"stty rows 40 cols 160; {command}"],
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        env=os.environ | {"TERM": "xterm-256color"},
-        start_new_session=True,
-        preexec_fn=_take_terminal,
-    ) as process:
-        os.close(child)
-        found = b""
-        while until.encode() not in found and select.select([main], [], [], WAIT_SECONDS)[0]:
-            found += os.read(main, 65_536)
-        process.terminate()
-        os.close(main)
-    return found
-
-
-def _take_terminal() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_a_hostile_event_is_one_a_server_takes() -> None:

@@ -15,7 +15,7 @@ from madsci_event_cli.reader import EventReader
 from madsci_event_cli.tui.server_source import ServerSource
 from madsci_event_server.event import Event
 from tests.live_server import LiveServer
-from tests.tui.watching import Watched, numbered, sample_events, watching
+from tests.tui.watching import Watched, numbered, sample_events, text_of, watching
 
 IMPATIENT = Patience(first_seconds=0.05, longest_seconds=0.2)
 
@@ -228,3 +228,29 @@ async def test_late_events_are_said_to_be_late_and_lag_is_another_thing(server: 
 
         assert "late" in dashboard.status
         assert "LIVE" in dashboard.status
+
+
+async def test_alerts_are_shown_gone_to_and_taken_on(tmp_path: Path) -> None:
+    with LiveServer(tmp_path / "alerting", environment={"EVENT_ALERT_LEVEL": "error"}) as server:
+        events = lately(numbered(10))
+        async with on_server(server, size=(160, 40)) as dashboard:
+            await send(server, events)
+            await dashboard.until(lambda: len(dashboard.events) == 10)
+            await dashboard.until(lambda: _looked(dashboard) and "1 open alert" in dashboard.status)
+            await dashboard.press("A")
+            assert "message" in text_of(dashboard.pilot.app.screen.query_one("_AlertLines"))
+
+            await dashboard.press("enter")
+            assert dashboard.selected.event_id == events[9].event_id
+
+            await dashboard.press("A", "a")
+            await dashboard.until(lambda: _looked(dashboard) and "open alert" not in dashboard.status)
+
+            assert "alert" not in dashboard.status
+
+
+def _looked(dashboard: Watched) -> bool:
+    """Looks now, instead of in fifteen seconds."""
+    dashboard.screen.load_alerts()
+    dashboard.screen.refresh_status()
+    return True

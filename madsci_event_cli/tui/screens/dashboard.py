@@ -1,6 +1,8 @@
 """DashboardScreen: the screen that is left open: what stands where, which key does what, and reading one event."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -10,6 +12,7 @@ from textual.containers import Horizontal
 from madsci_event_cli.rendering import parse_event
 from madsci_event_cli.tui import messages
 from madsci_event_cli.tui.detail_lines import Around
+from madsci_event_cli.tui.screens.alerts import AlertsScreen
 from madsci_event_cli.tui.screens.help import DETAIL, FACETS, LIST, HelpScreen
 from madsci_event_cli.tui.screens.taking import TakingScreen
 from madsci_event_cli.tui.widgets.detail_pane import DetailPane
@@ -60,6 +63,7 @@ class DashboardScreen(TakingScreen):
         Binding("right_square_bracket", "window(1)", "Count over more time", show=False),
         Binding("d", "toggle_elapsed", "Time between rows", show=False),
         Binding("z", "toggle_zone", "UTC or local time", show=False),
+        Binding("A", "alerts", "Alerts", show=False),
         Binding("question_mark", "help", "Help", show=False),
         Binding("escape", "leave", "Leave", show=False),
         Binding("q", "app.quit", "Quit", show=False),
@@ -125,6 +129,8 @@ class DashboardScreen(TakingScreen):
         row = self.event_list.window.row_of(message.event_id.encode())
         if row is not None:
             self.event_list.select_centred(row.number)
+        else:
+            self.load_around(message.at, message.event_id.encode())
 
     def action_toggle_detail(self) -> None:
         """Opens or closes the event pane."""
@@ -171,6 +177,35 @@ class DashboardScreen(TakingScreen):
         """Shows the keys that matter here."""
         here = DETAIL if self.detail.has_focus else FACETS if self.query_one(FacetPanel).has_focus else LIST
         self.app.push_screen(HelpScreen(here))
+
+    def action_alerts(self) -> None:
+        """Shows what is wrong."""
+        if self.status.alerts is None:
+            self.notice("there are no alerts here: no server watches for them")
+            return
+        by_id = {id_: name for (_, id_), name in self.names.items()}
+        named = [
+            {**alert, "source": by_id.get(alert["source"], alert["source"])} for alert in self.status.alerts.unresolved
+        ]
+        screen = AlertsScreen(named, self.settings.clock())
+        self.app.push_screen(screen, self._alert_chosen)
+
+    def _alert_chosen(self, chosen: tuple[str, Mapping[str, Any]] | None) -> None:
+        if chosen is None:
+            return
+        what, alert = chosen
+        if what == "ack":
+            self.acknowledge(str(alert["alert_id"]))
+        else:
+            self.event_list.pause()
+            event_id = str(alert["last_event_id"]).encode()
+            self.load_around(datetime.fromisoformat(alert["last_event_at"]), event_id)
+
+    @work(group="alerts")
+    async def acknowledge(self, alert_id: str) -> None:
+        """Takes an alert on."""
+        await self.reporting(self.source.acknowledge(alert_id, self.settings.operator))
+        self.load_alerts()
 
     def action_leave(self) -> None:
         """Closes the innermost thing that is open."""

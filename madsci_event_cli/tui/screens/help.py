@@ -70,6 +70,7 @@ SHOW: Final[Section] = (
         ("v  F  H", "the event; the panel of values; the histogram"),
         ("[  ]", "count over less, over more time"),
         ("d  z", "time between rows; UTC or local time"),
+        ("A", "the alerts that are not resolved"),
         ("y  Y", "copy the event; the command that gives this view"),
         ("s", "save the view to a file"),
         ("Ctrl+P", "all commands, themes"),

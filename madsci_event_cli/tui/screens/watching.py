@@ -6,7 +6,7 @@ What is shown is one query: of the feed that follows it, of the pages beyond the
 import asyncio
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from textual import on, work
 from textual.screen import Screen
@@ -17,7 +17,6 @@ from madsci_event_cli.tui.feed import Feed
 from madsci_event_cli.tui.narrowing import chips
 from madsci_event_cli.tui.pager import Pager
 from madsci_event_cli.tui.rows import Item, Note, Row, time_of
-from madsci_event_cli.tui.searching import Found
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Counts, Source
 from madsci_event_cli.tui.widgets.detail_pane import DetailPane
@@ -28,10 +27,16 @@ from madsci_event_cli.tui.widgets.status_line import Status, StatusLine
 from madsci_event_server.errors import MadsciEventsError
 from madsci_event_server.query import EventQuery
 
+if TYPE_CHECKING:
+    from madsci_event_cli.tui.searching import Found
+
 _REST_AFTER_COUNTING: Final = 9
 """So many times as long as counting took nothing is counted: a tenth of the source's time at most."""
 
 _NOTICE_SECONDS: Final = 10
+
+_LOOK_AGAIN_SECONDS: Final = 15.0
+"""Between two looks at alerts and names."""
 
 WINDOWS: Final = (
     (900, "in 15 min"),
@@ -60,7 +65,7 @@ class WatchingScreen(Screen[None]):
         self.found: Found | None = None
         self._zone = settings.zone
         self.pager = Pager(source, query)
-        self._feed = Feed(source, query, self.post_message)
+        self.feed = Feed(source, query, self.post_message)
         self._window = 0
         self._retry_since: datetime | None = None
         self.delays = Delays()
@@ -68,6 +73,7 @@ class WatchingScreen(Screen[None]):
         self._uncounted = False
         self._count_at = 0.0
         self._notice_until = 0.0
+        self._look_again_at = 0.0
 
     def zone(self) -> tzinfo | None:
         """The zone times are shown in; None is this machine's."""
@@ -115,9 +121,9 @@ class WatchingScreen(Screen[None]):
     def _start(self) -> None:
         """Follows the query from now on, with what there is already above."""
         self.pager = Pager(self.source, self.event_query)
-        self._feed = Feed(self.source, self.event_query, self.post_message)
-        self.read_feed(self._feed)
-        self.load_tail(self._feed)
+        self.feed = Feed(self.source, self.event_query, self.post_message)
+        self.read_feed(self.feed)
+        self.load_tail(self.feed)
         self.load_counts()
 
     @work(group="feed", exclusive=True)
@@ -130,6 +136,8 @@ class WatchingScreen(Screen[None]):
         """Shows the newest events; what arrives meanwhile comes after."""
         await feed.connected.wait()
         pager = self.pager
+        # What is kept up to here is in the page; what comes while it is fetched belongs below it.
+        self.event_list.forget_pending()
         items = await self.reporting(pager.newest())
         if items is not None:
             self.event_list.show(items, at_oldest=pager.at_oldest, at_newest=True)
@@ -198,7 +206,16 @@ class WatchingScreen(Screen[None]):
         self._learn_names(counts.names)
         self.query_one(FacetPanel).show(counts, self.event_query)
         self.query_one(Histogram).show(counts.buckets, counts.interval_seconds, f"no events {self.status.counted}")
-        self._refresh_status()
+        self.refresh_status()
+
+    @work(group="alerts", exclusive=True)
+    async def load_alerts(self) -> None:
+        """Asks what is wrong. That nobody answers is the connection's to say."""
+        try:
+            alerts = await self.source.alerts()
+        except MadsciEventsError:
+            alerts = None
+        self.status.alerts = alerts
 
     @work(group="names", exclusive=True)
     async def fetch_names(self) -> None:
@@ -233,18 +250,22 @@ class WatchingScreen(Screen[None]):
     # --- what the source says ----------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self._feed.deliver()
+        self.feed.deliver()
 
     def _each_second(self) -> None:
         self.status.now = self.settings.clock()
         if self.status.notice and self._loop_time() >= self._notice_until:
             self.status.notice = ""
-        self._refresh_status()
+        self.refresh_status()
+        if self._loop_time() >= self._look_again_at:
+            self._look_again_at = self._loop_time() + _LOOK_AGAIN_SECONDS
+            self.load_alerts()
+            self.fetch_names()
         # A paused screen stands still altogether; one that nothing has come to would only count the same again.
         if self.event_list.following and self._uncounted and self._loop_time() >= self._count_at:
             self.load_counts()
 
-    def _refresh_status(self) -> None:
+    def refresh_status(self) -> None:
         """Draws the status line only when it would look different: a paused screen sends nothing."""
         line = self.query_one(StatusLine)
         shown = repr(line.line_pieces(0, line.size.width))
@@ -256,7 +277,7 @@ class WatchingScreen(Screen[None]):
         """Says something on the status line."""
         self.status.notice, self.status.notice_style = text, style
         self._notice_until = self._loop_time() + _NOTICE_SECONDS
-        self._refresh_status()
+        self.refresh_status()
 
     @on(Histogram.WidthChanged)
     def _histogram_width_changed(self) -> None:
@@ -264,6 +285,8 @@ class WatchingScreen(Screen[None]):
 
     @on(messages.EventsArrived)
     def _events_arrived(self, message: messages.EventsArrived) -> None:
+        if message.feed is not self.feed:
+            return
         self._uncounted = True
         self._measure_delays(message.items)
         self.event_list.absorb(message.items)
@@ -273,35 +296,36 @@ class WatchingScreen(Screen[None]):
         """A beat comes after everything before it: the screen is up to date."""
         self.delays.server_is_at(message.server_time, self.settings.clock())
         self.status.lag_seconds = 0.0
-        self._refresh_status()
+        self.refresh_status()
 
     def _measure_delays(self, items: Sequence[Item]) -> None:
         newest = next((item for item in reversed(items) if not isinstance(item, Note)), None)
         if newest is not None and not self.source.local:
             self.status.lag_seconds, self.status.late_seconds = self.delays.of(newest, self.settings.clock())
-            self._refresh_status()
+            self.refresh_status()
 
     @on(messages.EventsRaised)
     def _events_raised(self, message: messages.EventsRaised) -> None:
-        self.event_list.raise_events(message.raws)
+        if message.feed is self.feed:
+            self.event_list.raise_events(message.raws)
 
     @on(messages.ConnectionChanged)
     def _connection_changed(self, message: messages.ConnectionChanged) -> None:
         change, now = message.change, self.settings.clock()
         self.status.link, self.status.reason = change.link, change.reason
         self.status.retry_at = None if change.retry_seconds is None else now + timedelta(seconds=change.retry_seconds)
-        self._refresh_status()
+        self.refresh_status()
 
     @on(messages.FollowChanged)
     def _follow_changed(self, message: messages.FollowChanged) -> None:
         self.status.following = message.following
-        self._refresh_status()
+        self.refresh_status()
         self.show_hints()
 
     @on(messages.PendingChanged)
     def _pending_changed(self, message: messages.PendingChanged) -> None:
         self.status.pending, self.status.pending_errors = message.count, message.errors
-        self._refresh_status()
+        self.refresh_status()
 
     @on(messages.EdgeReached)
     def _edge_reached(self, message: messages.EdgeReached) -> None:
@@ -309,7 +333,7 @@ class WatchingScreen(Screen[None]):
 
     @on(EventList.TailWanted)
     def _tail_wanted(self) -> None:
-        self.load_tail(self._feed)
+        self.load_tail(self.feed)
 
     @on(StatusLine.FollowToggled)
     def action_toggle_follow(self) -> None:

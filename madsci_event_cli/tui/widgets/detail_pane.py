@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -47,12 +47,13 @@ class DetailPane(ScrollView, can_focus=True):
         """The operator wants to go to one of the events around."""
 
         event_id: str
+        at: datetime
 
     class LineSelected(Message):
         """The cursor is on another line."""
 
-    def __init__(self, names: Names, zone: Callable[[], tzinfo | None], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names, zone: Callable[[], tzinfo | None]) -> None:
+        super().__init__()
         self._names = names
         self._zone = zone
         self.event: Event | None = None
@@ -144,7 +145,7 @@ class DetailPane(ScrollView, can_focus=True):
             self._toggled ^= {line.fold}
             self.redraw()
         elif line.field == "event_id":
-            self.post_message(self.EventChosen(line.value))
+            self.post_message(self.EventChosen(line.value, datetime.fromisoformat(line.copy)))
 
     def action_fold(self, fold: bool) -> None:
         """Folds, or unfolds, the part that begins here; folding inside a part goes to where it begins."""

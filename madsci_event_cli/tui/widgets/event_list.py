@@ -4,10 +4,9 @@ Cost depends on the lines on the screen, not on the rows held. While it follows,
 scroll and one refresh. While paused, arriving events are only kept and counted: not a byte is drawn.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, tzinfo
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -26,6 +25,9 @@ from madsci_event_cli.tui.palette import NOTE_STYLES, split_at, style_of
 from madsci_event_cli.tui.row_line import Cell, Columns, columns_for, event_cells
 from madsci_event_cli.tui.rows import Item, Note, Row, RowWindow, id_of, level_of, time_of
 from madsci_event_server.event import Event, EventLogLevel
+
+if TYPE_CHECKING:
+    import re
 
 MAX_PENDING: Final = 20_000
 """Events kept while paused; more are counted and read again from the source when the operator goes on."""
@@ -55,10 +57,8 @@ class EventList(ScrollView, can_focus=True):
     class TailWanted(Message):
         """The operator wants the newest events, and the window does not hold all of them."""
 
-    def __init__(
-        self, names: Names, zone: Callable[[], tzinfo | None], *, window: RowWindow | None = None, id: str | None = None
-    ) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names, zone: Callable[[], tzinfo | None], *, window: RowWindow | None = None) -> None:
+        super().__init__()
         self.window = window or RowWindow(zone())
         self.following = True
         self.at_newest = True
@@ -135,9 +135,10 @@ class EventList(ScrollView, can_focus=True):
         self.window.clear()
         self._lines.clear()
         self.at_oldest, self.at_newest = at_oldest, at_newest
-        if at_newest and self.following:
-            self._forget_pending()
         self.window.extend(items)
+        if at_newest:
+            self.window.extend(self._pending.values())
+            self.forget_pending()
         self._select(None)
         self._fit()
         self._scroll_to_row(len(self.window) if self.following else 0)
@@ -159,7 +160,7 @@ class EventList(ScrollView, can_focus=True):
         dropped = self.window.extend(items)
         if at_newest:
             dropped += self.window.extend(self._pending.values())
-            self._forget_pending()
+            self.forget_pending()
             self.at_newest = True
         if dropped:
             self.at_oldest = False
@@ -173,7 +174,8 @@ class EventList(ScrollView, can_focus=True):
         if self.at_newest and self._pending:
             self.add_below([], at_newest=True)
 
-    def _forget_pending(self) -> None:
+    def forget_pending(self) -> None:
+        """Lets go of what has come while paused."""
         self._pending.clear()
         self.pending_count = self.pending_errors = 0
         self.post_message(PendingChanged(0, 0))
@@ -196,7 +198,7 @@ class EventList(ScrollView, can_focus=True):
             self.post_message(self.TailWanted())
             return
         held = list(self._pending.values())
-        self._forget_pending()
+        self.forget_pending()
         self._append(held)
 
     def toggle_follow(self) -> None:
@@ -271,8 +273,7 @@ class EventList(ScrollView, can_focus=True):
         if self.selected is None:
             self.select(self._bottom_visible())
             return
-        assert self.cursor is not None
-        wanted = self.cursor + rows
+        wanted = self.selected.number + rows
         if wanted > self.window.last:
             self._ask_for_more(above=False)
         if wanted - self.window.first < self.size.height and rows < 0:
@@ -340,7 +341,8 @@ class EventList(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> Columns:
-        return columns_for(max(self.size.width - 1, 0))
+        # The scroll bar lies over the last cells of the lines; the first is for marks.
+        return columns_for(max(self.scrollable_content_region.width - 1, 0))
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 
@@ -454,7 +456,7 @@ def _note_strip(note: Note, width: int, base: Style) -> Strip:
     style = base + style_of(NOTE_STYLES[note.kind])
     text = f"── {note.text} " if note.kind != "broken" else f" ? {note.text} "
     fill = "─" if note.kind != "broken" else " "
-    if width < 8:  # noqa: PLR2004
+    if width < 8:
         return Strip([Segment(fill * width, style)])
     shown = Strip([Segment(text, style)])
     if shown.cell_length < width:

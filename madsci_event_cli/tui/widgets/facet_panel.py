@@ -59,8 +59,8 @@ class FacetPanel(ScrollView, can_focus=True):
         Binding("x", "choose(True)", "Hide this", show=False),
     ]
 
-    def __init__(self, names: Names, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, names: Names) -> None:
+        super().__init__()
         self._names = names
         self._lines: list[FacetLine] = []
         self.cursor = 1
@@ -193,7 +193,7 @@ def _line_spans(line: FacetLine, width: int) -> Sequence[tuple[str, str]]:
 
 def _cut_inside(label: str, width: int) -> str:
     """Cut before the id's end, which is what tells one from another."""
-    head, ellipsis, end = label.rpartition("…")
+    head, _, end = label.rpartition("…")
     if cells(label) <= width or not head:
         return cut(label, width)
     return f"{cut(head, max(width - cells(end), 1)).rstrip('… ')}…{end}"

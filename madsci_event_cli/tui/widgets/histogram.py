@@ -30,8 +30,8 @@ class Histogram(SpanLines):
     class WidthChanged(Message):
         """There is room for another number of buckets."""
 
-    def __init__(self, zone: Callable[[], tzinfo | None], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, zone: Callable[[], tzinfo | None]) -> None:
+        super().__init__()
         self._zone = zone
         self._buckets: Sequence[Bucket] = ()
         self._interval = timedelta(seconds=60)
@@ -101,7 +101,7 @@ class Histogram(SpanLines):
         if not inside:
             return (" ", "")
         lowest, widest = inside[0], max(inside, key=extents.__getitem__)
-        if top == 8 and widest != lowest:  # noqa: PLR2004
+        if top == 8 and widest != lowest:
             return (_EIGHTHS[extents[lowest]], f"{lowest} on.{widest}")
         return (_EIGHTHS[top], widest)
 
@@ -133,9 +133,9 @@ class Histogram(SpanLines):
     def _time_text(self, moment: datetime) -> str:
         local = moment.astimezone(self._zone())
         seconds = self._interval.total_seconds()
-        if seconds >= 21_600:  # noqa: PLR2004
+        if seconds >= 21_600:
             return f"{local:%d %b}"
-        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"  # noqa: PLR2004
+        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"
 
 
 def _sums(counts: Mapping[EventLogLevel, int]) -> tuple[int, int, int]:

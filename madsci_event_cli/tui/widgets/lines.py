@@ -23,8 +23,8 @@ class ChipLine(SpanLines):
 
         field: str
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._chips: Sequence[Chip] = ()
 
     def show(self, chips: Sequence[Chip]) -> None:
@@ -54,8 +54,8 @@ class ChipLine(SpanLines):
 class HintLine(SpanLines):
     """The few keys that matter where the operator is."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._hints: Sequence[Hint] = ()
 
     def show(self, hints: Sequence[Hint]) -> None:

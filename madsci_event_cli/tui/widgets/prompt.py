@@ -1,4 +1,4 @@
-"""Prompt: the line at the bottom that takes a filter, a search, a time or a file name, and says at once what is wrong."""
+"""Prompt: the line at the bottom that takes a filter, a search, a time or a file name, and says what is wrong."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,8 +86,8 @@ class Prompt(Vertical):
     class Closed(Message):
         """The prompt was left."""
 
-    def __init__(self, complete: Callable[[str], Sequence[str]], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, complete: Callable[[str], Sequence[str]]) -> None:
+        super().__init__()
         self.mode: Mode = "filter"
         self._complete = complete
         self._message = _PromptMessage()

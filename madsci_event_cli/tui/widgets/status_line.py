@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from textual.message import Message
 
 from madsci_event_cli.rendering import cut, visible
-from madsci_event_cli.tui.source import Link, span_text
+from madsci_event_cli.tui.source import Alerts, Link, span_text
 from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines, spread
 
 LAG_SECONDS = 5.0
@@ -33,8 +33,8 @@ class Status:
     """How long ago the server took what was shown last, when it was shown."""
     late_seconds: float | None = None
     """How long after it happened, by its sender's clock, the server took the event; negative: that clock is ahead."""
-    alerts: int | None = None
-    """Open alerts; None where the server does not say."""
+    alerts: Alerts | None = None
+    """None where nothing watches, or nothing is known."""
     title: str = ""
     notice: str = ""
     """What went wrong or was done last; replaces the right side until the next key."""
@@ -48,8 +48,8 @@ class StatusLine(SpanLines):
     class FollowToggled(Message):
         """The view's state was clicked."""
 
-    def __init__(self, status: Status, zone: Callable[[], tzinfo | None], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, status: Status, zone: Callable[[], tzinfo | None]) -> None:
+        super().__init__()
         self.status = status
         self._zone = zone
 
@@ -89,7 +89,7 @@ class StatusLine(SpanLines):
             return [(" following ", "")]
         new = f" {status.pending:,} new" if status.pending else ""
         errors = f" ({status.pending_errors:,} ERR)" if status.pending_errors else ""
-        hint = " End follows" if width >= 100 and status.pending else ""  # noqa: PLR2004
+        hint = " End follows" if width >= 100 and status.pending else ""
         return [(f" PAUSED{new}{errors} ", "reverse bold"), (f"{hint} ", "dim")]
 
     def _filter(self, width: int) -> list[Piece]:
@@ -103,15 +103,27 @@ class StatusLine(SpanLines):
         hidden = max(status.total - status.matching, 0)
         hide = "filter hides" if status.filters == 1 else "filters hide"
         found: list[Piece] = [(f" {status.matching:,} of {status.total:,} ", "bold")]
-        if width >= 70:  # noqa: PLR2004
+        if width >= 70:
             found.append((f" {status.filters} {hide} {hidden:,} {status.counted} ", "level.warning"))
+        return found
+
+    def _alerts(self) -> list[Piece]:
+        alerts = self.status.alerts
+        if alerts is None:
+            return []
+        found: list[Piece] = []
+        if alerts.trouble:
+            found += [(" alert mail does not leave ", "level.error reverse"), (" ", "")]
+        if alerts.silences:
+            found.append((f" {alerts.silences} silenced ", "level.warning"))
+        if alerts.open:
+            found.append((f" {alerts.open} open alert{'s' if alerts.open > 1 else ''} ", "level.critical"))
         return found
 
     def _right(self) -> list[Piece]:
         status = self.status
         found: list[Piece] = []
-        if status.alerts:
-            found.append((f" {status.alerts} alert{'s' if status.alerts > 1 else ''} ", "level.critical"))
+        found += self._alerts()
         if status.late_seconds is not None and abs(status.late_seconds) > LAG_SECONDS:
             how = "late" if status.late_seconds > 0 else "ahead of the server's clock"
             found.append((f" events come {span_text(abs(status.late_seconds))} {how} ", "level.warning"))

@@ -1,0 +1,115 @@
+"""`store copy`: move a lab's events to another kind of store, or take over those MADSci kept."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from madsci_event_cli.diagnostics import ExitCode
+from madsci_event_cli.helping import Group
+from madsci_event_cli.registration import register
+from madsci_event_cli.session import Session
+from madsci_event_server.errors import InvalidInput, shown
+from madsci_event_server.settings import lab_directory, without_credentials
+
+if TYPE_CHECKING:
+    from madsci_event_server.copying import Copied
+
+EXAMPLES: Final = """
+    madsci-events store copy sqlite:///.madsci/events/events.db mongodb://localhost:27017/event_log
+    madsci-events store copy mongodb://localhost:27017/event_log sqlite:///backup.db
+    madsci-events store copy mongodb://localhost:27017/madsci_events sqlite:///.madsci/events/events.db \
+--timezone America/Chicago  # MADSci's own database
+"""
+
+
+def register_in(app: typer.Typer) -> None:
+    """Adds the commands."""
+    store = typer.Typer(cls=Group, help="Copy events between stores, or from MADSci's.", rich_markup_mode=None)
+    register(store, copy, panel="Stores", examples=EXAMPLES)
+    app.add_typer(store, name="store", rich_help_panel="Keep")
+
+
+async def copy(
+    session: Session,
+    *,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="sqlite:///PATH or mongodb://HOST/NAME.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Likewise; made where there is none.")],
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            "--timezone", metavar="ZONE", help="The zone of MADSci's timestamps, which have none. [this machine's]"
+        ),
+    ] = None,
+) -> ExitCode:
+    """Copy every event, with its id and its place in received order, and the state of alerts.
+
+    Stop the servers of both first. Started again it goes on; what is there already is left as it is. FROM may be the
+    database of a MADSci Event Manager: it is only read.
+    """
+    from madsci_event_server.copying import copy_store
+
+    zone = _zone(timezone)
+    with _Bar(session) as bar:
+        copied = await copy_store(source, target, lab_directory=lab_directory(Path.cwd()), zone=zone, progress=bar.show)
+    return _report(session, source, target, copied)
+
+
+def _zone(name: str | None) -> ZoneInfo | None:
+    try:
+        return None if name is None else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise InvalidInput(
+            "--timezone", f"{shown(name)} is not a time zone; use an IANA name such as America/Chicago or UTC"
+        ) from None
+
+
+def _report(session: Session, source: str, target: str, copied: "Copied") -> ExitCode:
+    for event_id, problem in copied.problems:
+        session.diagnostics.warning(f"{event_id} is no event and was kept whole under type unknown: {problem}")
+    if copied.unknown > len(copied.problems):
+        session.diagnostics.warning(f"and {copied.unknown - len(copied.problems)} more of them; query --type unknown")
+    if copied.conflicts:
+        session.diagnostics.warning(f"{copied.conflicts} events were left out: other events have their ids there")
+    document = {
+        "from": without_credentials(source),
+        "to": without_credentials(target),
+        "events": copied.events,
+        "copied": copied.copied,
+        "already_there": copied.already,
+        "kept_as_unknown": copied.unknown,
+        "conflicts": copied.conflicts,
+        "alerts": copied.alerts,
+    }
+    text = f"{copied.copied:,} of {copied.events:,} events copied, {copied.already:,} were there already"
+    session.output.document(document, [[(text, "")]])
+    return ExitCode.REFUSED if copied.conflicts else ExitCode.OK
+
+
+class _Bar:
+    """A progress bar on a terminal; nothing elsewhere or with `-q`."""
+
+    def __init__(self, session: Session) -> None:
+        self._shown = session.stderr.isatty() and not session.options.quiet
+        self._session = session
+
+    def __enter__(self) -> "_Bar":
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("copying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=Console(file=self._session.stderr), transient=True)
+            self._task = self._progress.add_task("copying", total=None)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._shown:
+            self._progress.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """So many of so many."""
+        if self._shown:
+            self._progress.update(self._task, completed=done, total=total)

@@ -1,0 +1,84 @@
+"""The alerts that are not resolved: what is wrong, for how long, and who has taken it on."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.geometry import Size
+from textual.screen import ModalScreen
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from madsci_event_cli.alert_rendering import alert_line
+from madsci_event_cli.tui.palette import style_of
+from madsci_event_cli.tui.widgets.lines import HintLine
+
+
+class AlertsScreen(ModalScreen[tuple[str, Mapping[str, Any]] | None]):
+    """Answers `("go", alert)`, to see its last event, `("ack", alert)`, to take it on, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,A", "dismiss", "Close", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("enter", "choose('go')", "Go to its last event", show=False),
+        Binding("a", "choose('ack')", "Take it on", show=False),
+    ]
+
+    def __init__(self, alerts: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        super().__init__()
+        self._alerts = alerts
+        self._lines = _AlertLines(alerts, now)
+        self._hints = HintLine()
+
+    def compose(self) -> ComposeResult:
+        """A box of lines, and the keys."""
+        with Vertical(id="alerts"):
+            yield self._lines
+            yield self._hints
+
+    def on_mount(self) -> None:
+        """Says which keys there are."""
+        self._hints.show([("Enter", "its last event"), ("a", "take it on"), ("Esc", "close")])
+
+    def action_move(self, lines: int) -> None:
+        """Moves the cursor."""
+        self._lines.move(lines)
+
+    def action_choose(self, what: str) -> None:
+        """Answers with the alert under the cursor."""
+        if self._alerts:
+            self.dismiss((what, self._alerts[self._lines.cursor]))
+
+
+class _AlertLines(ScrollView):
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"alert-lines--cursor"}
+
+    def __init__(self, alerts: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        super().__init__()
+        self._alerts = alerts
+        self._now = now
+        self.cursor = 0
+        self.virtual_size = Size(0, max(len(alerts), 1))
+
+    def move(self, lines: int) -> None:
+        """Moves the cursor, and brings it into view."""
+        self.cursor = min(max(self.cursor + lines, 0), max(len(self._alerts) - 1, 0))
+        self.scroll_to(y=max(self.cursor - self.size.height + 1, 0), animate=False, force=True, immediate=True)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y`."""
+        index, width, base = y + self.scroll_offset.y, self.size.width, self.rich_style
+        if index >= len(self._alerts):
+            text = " no alerts: all is well" if index == 0 else ""
+            return Strip([Segment(text, base)]).adjust_cell_length(width, base)
+        if index == self.cursor:
+            base += self.get_component_rich_style("alert-lines--cursor", partial=True)
+        spans = alert_line(self._alerts[index], self._now, width - 2)
+        drawn = [Segment(" ", base), *(Segment(text, base + style_of(style)) for text, style in spans if text)]
+        return Strip(drawn).adjust_cell_length(width, base)
