@@ -1,6 +1,7 @@
 """An event's text is read by a short way where its bytes allow it: always as the long way reads it."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
@@ -72,19 +73,23 @@ def test_a_labs_events_are_read_the_short_way() -> None:
         assert parse_tidy(line) == json.loads(line)
 
 
+def _event_or_refusal(read: Callable[[], Event]) -> Event | tuple[type[InvalidInput], str]:
+    try:
+        return read()
+    except InvalidInput as error:
+        return type(error), str(error)
+
+
 @settings(max_examples=100)
 @given(VALUES)
 def test_an_event_is_what_its_parsed_text_is(value: object) -> None:
     document = {"event_id": "1", "event_timestamp": 1, "event_data": value, "note": value, "source": {"host": value}}
     body = json.dumps(document).encode()
-    try:
-        expected = Event.sent(parse_json(body), UTC)
-    except InvalidInput as error:
-        with pytest.raises(type(error)) as refused:
-            Event.read(body, UTC)
-        assert str(refused.value) == str(error)
+    expected = _event_or_refusal(lambda: Event.sent(parse_json(body), UTC))
+    event = _event_or_refusal(lambda: Event.read(body, UTC))
+    if not isinstance(expected, Event) or not isinstance(event, Event):
+        assert event == expected
         return
-    event = Event.read(body, UTC)
     event.derive()
     event.received_at = expected.received_at = us_to_time(5)
     assert event.encode() == expected.encode()
