@@ -209,13 +209,13 @@ def catch_up(events: Path, count: int) -> None:
                     bare.append(receive(bare_port, "/", last)[0])
         size = len(everything)
     seconds, bare_seconds = statistics.median(ours), statistics.median(bare)
-    print(
-        f"  {count:,} events, {size / 1e6:,.0f} MB   {count / seconds:10,.0f} events/s   {size / seconds / 1e6:8,.0f} MB/s"
-    )
-    print(
-        f"  the same bytes, bare ASGI    {count / bare_seconds:10,.0f} events/s   {size / bare_seconds / 1e6:8,.0f} MB/s"
-    )
-    print(f"  ratio                        {bare_seconds / seconds:10.2f}     (to reach: 0.50)")
+    print(f"  {f'{count:,} events, {size / 1e6:,.0f} MB':28} {_speed(count, size, seconds)}")
+    print(f"  {'the same bytes, bare ASGI':28} {_speed(count, size, bare_seconds)}")
+    print(f"  {'ratio':28} {bare_seconds / seconds:10.2f}     (to reach: 0.50)")
+
+
+def _speed(count: int, size: int, seconds: float) -> str:
+    return f"{count / seconds:10,.0f} events/s   {size / seconds / 1e6:6,.0f} MB/s"
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def parsed(text: bytes) -> Message:
 
 
 @asynccontextmanager
-async def reading(url: str, headers: dict[str, str] | None = None, **parameters: Any) -> AsyncIterator[StreamReader]:
+async def reading(url: str, headers: Any = None, **parameters: Any) -> AsyncIterator[StreamReader]:
     """A reader that has been greeted."""
     async with (
         httpx.AsyncClient(timeout=WAIT_SECONDS) as client,

@@ -127,9 +127,7 @@ def place(message: Message) -> int:
 
 async def test_a_quiet_hour_is_heartbeats_and_no_event() -> None:
     async with alone() as server, following(server) as messages:
-        beats = []
-        for _ in range(360):
-            beats.append(await next_beat(server, messages))
+        beats = [await next_beat(server, messages) for _ in range(360)]
 
     assert {message.name for message in beats} == {"heartbeat"}
     times = [datetime.fromisoformat(message.data["server_time"]) for message in beats]
