@@ -200,9 +200,7 @@ class EventClient:
 
         Clients bound from this one, and this one, can go on logging.
         """
-        from madsci_event_cli.outbox import EXIT_SECONDS
-
-        self._outbox.leave(self, EXIT_SECONDS if timeout is None else timeout)
+        self._outbox.leave(self, timeout)
 
     async def aclose(self, timeout: float | None = None) -> None:
         """`close`, without holding up the event loop."""

@@ -43,6 +43,9 @@ ADOPT_SECONDS: Final = 15.0
 """How often a quiet client looks for the events of processes that died."""
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 30.0
+STALLED_SECONDS: Final = 2.0
+_BATCHES_AGAIN_SECONDS: Final = 600.0
+"""How often a server without batches is asked again: it may have been replaced by one of ours."""
 _STUCK_ATTEMPTS: Final = 4
 _USER_AGENT: Final = f"madsci-events/{version('madsci-events')}"
 
@@ -92,6 +95,8 @@ class Sender:
         self._hurried = False
         self._progress = threading.Condition()
         self._takes_batches = True
+        self._next_batch = 0.0
+        self._attempt_began = 0.0
         self._batch_bytes = MAX_BATCH_BYTES
         self._failures_in_a_row = 0
         self._failures = 0
@@ -107,6 +112,12 @@ class Sender:
     def trouble(self) -> str | None:
         """Why nothing is being delivered; None while all is well."""
         return None if self._trouble is None else self._trouble.reason
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether waiting is of no use: an attempt has failed, or has been under way for longer than a server takes."""
+        began = self._attempt_began
+        return self._trouble is not None or (began > 0 and time.monotonic() - began > STALLED_SECONDS)
 
     def wake(self) -> None:
         """There is something to send. Costs next to nothing, and may be called from anywhere."""
@@ -226,11 +237,19 @@ class Sender:
             self._put_aside(lines, "cut off: the process ended while it was being written")
             source.acknowledge(lines)
             return None
-        if self._takes_batches:
+        self._attempt_began = time.monotonic()
+        try:
+            return self._send(source, lines)
+        finally:
+            self._attempt_began = 0.0
+
+    def _send(self, source: Source, lines: bytes) -> TryAgain | None:
+        if self._takes_batches or time.monotonic() > self._next_batch:
             verdict = self._post_batch(lines)
+            self._takes_batches = not isinstance(verdict, NoBatches)
             if not isinstance(verdict, NoBatches):
                 return self._settle(source, lines, verdict)
-            self._takes_batches = False
+            self._next_batch = time.monotonic() + _BATCHES_AGAIN_SECONDS
             logger.info("%s takes no batches of events: sending one by one", self._server)
         return self._deliver_singly(source, lines)
 
@@ -336,6 +355,9 @@ class Sender:
                 self._spool.waiting_in,
             )
         self._trouble = trouble
+        self._takes_batches = (
+            True  # whoever had no such route may have been another, in front of a server that was away
+        )
         longest = min(
             self._pace.longest_pause_seconds, self._pace.first_pause_seconds * 2 ** min(self._failures_in_a_row, 20)
         )

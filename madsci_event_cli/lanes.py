@@ -159,7 +159,6 @@ class OwnLane(Lane):
         self._segment_bytes = segment_bytes
         self._writer = -1
         self._written = 0
-        self._retired: list[int] = []
         self._notices: Counter[int] = Counter()
         """Lines by segment that are no events but tell of lost ones."""
 
@@ -189,18 +188,17 @@ class OwnLane(Lane):
         return content.count(b"\n"), self._notices.pop(number, 0), len(content)
 
     def remove(self) -> None:
-        self._close_writers()
+        self._close_writer()
         super().remove()
 
     def leave(self) -> None:
-        self._close_writers()
+        self._close_writer()
         super().leave()
 
     def _open_segment(self) -> None:
         number = self._segments[-1] + 1 if self._segments else 1
         writer = os.open(self._path(number), APPEND, 0o600)
-        # Open until the reader, who waits for the guard, has come to the end of that segment.
-        self._retired.append(self._writer)
+        self._close_writer()
         self._segments.append(number)
         self._writer, self._written = writer, 0
 
@@ -211,17 +209,9 @@ class OwnLane(Lane):
         with self._guard:
             if len(self._segments) < 2 or self._read_lines(1):
                 return len(self._segments) > 1
-            self._close_retired()
             return super()._next_segment()
 
-    def _close_retired(self) -> None:
-        while self._retired:
-            descriptor = self._retired.pop()
-            if descriptor >= 0:
-                os.close(descriptor)
-
-    def _close_writers(self) -> None:
-        self._close_retired()
+    def _close_writer(self) -> None:
         if self._writer >= 0:
             os.close(self._writer)
             self._writer = -1
@@ -234,8 +224,8 @@ class MemoryLane:
         self._lines: deque[bytes] = deque()
         self.pending_bytes = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._lines)
+    def __len__(self) -> int:
+        return len(self._lines)
 
     def append(self, line: bytes) -> bool:
         """Whether there was room for it."""

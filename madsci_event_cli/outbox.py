@@ -22,6 +22,8 @@ logger = logging.getLogger("madsci_event_cli")
 
 EXIT_SECONDS: Final = 3.0
 """How long a process that ends waits for a server that does not answer."""
+_STALLED_EXIT_SECONDS: Final = 0.2
+"""The same where that is known already: short-lived clients must not each wait for it."""
 _STOP_SECONDS: Final = 1.0
 _NEARLY_FULL: Final = 0.95
 
@@ -111,8 +113,13 @@ class Outbox:
         self._is_finished = False
         return self._sender.wait_delivered(timeout, patient=patient)
 
-    def leave(self, user: object, timeout: float) -> bool:
-        """`user` sends no more; whether all is delivered. The last one out leaves no thread and no file behind."""
+    def leave(self, user: object, timeout: float | None = None) -> bool:
+        """`user` sends no more; whether all is delivered. The last one out leaves no thread and no file behind.
+
+        Where the server is known to be in trouble there is no waiting for it, unless a timeout is given.
+        """
+        if timeout is None:
+            timeout = _STALLED_EXIT_SECONDS if self._sender.is_stalled else EXIT_SECONDS
         delivered = not self._spool.pending_bytes or self.flush(timeout, patient=False)
         self._users.discard(user)
         if delivered and not self._users and self._sender.stop(_STOP_SECONDS):

@@ -198,6 +198,9 @@ class Spool:
         try:
             self._own_lane().append(line, is_notice=is_notice)
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and self._lane is not None:
+                self._start_over()
+                return self._write(line, is_notice)
             self._disk_failed(error)
             return False
         return True
@@ -216,6 +219,18 @@ class Spool:
                 f"cannot write to {self.directory} ({error.strerror}): "
                 "events wait in memory, and are lost with this process"
             )
+
+    def _start_over(self) -> None:
+        """Someone removed the files of a living process: what waited in them is lost, and said to be."""
+        with self._guard:
+            if self._lane is not None:
+                self._lane.leave()
+                self._lane = None
+            gone = self._pending_events - len(self._memory)
+            self.lost += gone
+            self._pending_events -= gone
+            self.settled_bytes = self.appended_bytes - self._memory.pending_bytes
+            self._warn(f"the files in {self.directory} were removed: {gone} events that waited there are lost")
 
     def _settle(self) -> None:
         """Moves what waits in memory to the disk, as soon as that takes it again."""
@@ -279,9 +294,12 @@ class _OwnSource(Source):
     def read(self, limit: int) -> bytes:
         spool = self._spool
         spool._settle()
-        if spool._lane is not None and (lines := spool._lane.read(limit)):
-            self._from = spool._lane
-            return lines
+        try:
+            if spool._lane is not None and (lines := spool._lane.read(limit)):
+                self._from = spool._lane
+                return lines
+        except FileNotFoundError:
+            spool._start_over()
         with spool._guard:
             self._from = spool._memory
             return spool._memory.read(limit)

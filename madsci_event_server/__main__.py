@@ -17,11 +17,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Serves; the exit code."""
     flags = vars(_parser().parse_args(arguments))
     try:
-        definition = chosen_definition(flags.pop("definition"))
+        definition, wait = chosen_definition(flags.pop("definition")), flags.pop("wait_for_db")
         settings, warnings = Settings.read(os.environ, flags=flags, definition=definition)
         for warning in warnings:
             _say(warning)
-        run(settings, _say)
+        run(settings, _say, wait_for_store_seconds=wait)
     except InvalidSettings as error:
         _say(str(error))
         return _EXIT_USAGE
@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help=f"address to listen on ({DEFAULT_HOST})")
     parser.add_argument("--port", type=int, help=f"port to listen on, 0 for a free one ({DEFAULT_PORT})")
     parser.add_argument("--db", dest="db_url", metavar="URL", help=f"where events are kept ({DEFAULT_DATABASE})")
+    parser.add_argument(
+        "--wait-for-db", type=float, default=0.0, metavar="SECONDS", help="wait so long for a database that is away (0)"
+    )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM; makes it https")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     return parser

@@ -27,6 +27,7 @@ from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
 from madsci_event_server.api.events import PostEvent, PostEvents
 from madsci_event_server.api.problems import Answered
+from madsci_event_server.elsewhere import following_others
 from madsci_event_server.ingest import Ingest, utc_now
 from madsci_event_server.live import LiveStream
 from madsci_event_server.settings import Settings
@@ -74,7 +75,7 @@ def create_app(settings: Settings) -> EventServer:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with store, ingest, alerting, live:
+        async with store, ingest, following_others(store, ingest.committed), alerting, live:
             yield
             stopping.set()
 

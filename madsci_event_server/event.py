@@ -9,15 +9,25 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
+from orjson import Fragment
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import to_jsonable_python
 from ulid import ULID
 
+from madsci_event_server.derived import derived
 from madsci_event_server.errors import InvalidEvent, InvalidInput, shown
-from madsci_event_server.json_text import encode_json, encode_queryable, queryable, tidy
+from madsci_event_server.json_text import (
+    DOUBTFUL,
+    encode_json,
+    encode_queryable,
+    parse_json,
+    parse_tidy,
+    queryable,
+    tidy,
+)
 from madsci_event_server.vocabulary import ID_FIELDS as ID_FIELDS
 from madsci_event_server.vocabulary import LEVELS_BY_NAME
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS as SOURCE_ID_FIELDS
@@ -30,6 +40,7 @@ RENAMED_EVENT_TYPES: Final = {"experiment_stop": "experiment_cancelled"}
 """What MADSci called a type before, and what it calls it now."""
 
 _SOURCE_ID_FIELDS: Final = frozenset(SOURCE_ID_FIELDS)
+_NO_IDS: Final[dict[str, Any]] = dict.fromkeys(SOURCE_ID_FIELDS)
 
 SERVER_FIELDS: Final = ("received_at", "archived", "archived_at")
 """The server's to set: what a sender says there is ignored."""
@@ -62,6 +73,9 @@ NAMED_BY: Final = {
 """Names in `event_data` that stand beside the id of the same thing."""
 
 
+_NAMES: Final = frozenset({"node_name", *NAMED_BY})
+
+
 def new_event_id() -> str:
     """A new ULID (26 characters of Crockford's base 32): ids made later sort later, to the millisecond."""
     return str(ULID())
@@ -72,6 +86,8 @@ def parse_level(value: object, field: str = "log_level") -> EventLogLevel:
 
     Raises InvalidEvent.
     """
+    if type(value) is int and value in _LEVELS:
+        return _LEVELS[value]
     level = LEVELS_BY_NAME.get(value.lower().removeprefix("eventloglevel.")) if isinstance(value, str) else None
     if level is not None:
         return level
@@ -84,11 +100,14 @@ def parse_level(value: object, field: str = "log_level") -> EventLogLevel:
 
 
 _LEVEL_WORDS = ", ".join(level.name.lower() for level in EventLogLevel)
+_LEVELS: Final = {int(level): level for level in EventLogLevel}
 _LEVEL_NUMBERS: Final = frozenset(float(level) for level in EventLogLevel)
 
 
 def parse_event_type(value: object, field: str = "event_type") -> str:
     """A type in lower case, MADSci's old names as the new ones. Raises InvalidEvent."""
+    if type(value) is str and value in KNOWN_EVENT_TYPES:
+        return value
     if isinstance(value, str):
         name = value.lower().removeprefix("eventtype.")
         if _EVENT_TYPE.fullmatch(name):
@@ -122,6 +141,12 @@ def format_time(moment: datetime) -> str:
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat(timespec="microseconds")[:26] + "Z"
+
+
+@lru_cache(maxsize=16)
+def _format_again(moment: datetime | None) -> str | None:
+    """For times that many events share: when their batch was received."""
+    return None if moment is None else format_time(moment)
 
 
 def time_to_us(moment: datetime) -> int:
@@ -166,18 +191,21 @@ class OwnershipInfo(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check(cls, value: object) -> object:
-        return value if isinstance(value, cls) else _parse_source(value)
+        return value if isinstance(value, cls) else _parse_source(value, _tidy)
 
     @classmethod
     def sent(cls, document: object) -> Self:
         """The object a sender means by this parsed JSON. Raises InvalidEvent."""
-        return cls.stored(_parse_source(document))
+        return cls.stored(_parse_source(document, _tidy))
 
     @classmethod
     def stored(cls, document: dict[str, Any]) -> Self:
         """The object of a parsed answer or stored row, unchecked: for what `wire` once gave."""
-        fields = {name: document.get(name) for name in SOURCE_ID_FIELDS}
-        return _constructed(cls, fields, {k: v for k, v in document.items() if k not in _SOURCE_ID_FIELDS})
+        fields = _NO_IDS | document
+        extra: dict[str, Any] = {}
+        if len(fields) > len(_NO_IDS):
+            extra = {name: fields.pop(name) for name in document if name not in _SOURCE_ID_FIELDS}
+        return _constructed(cls, fields, extra)
 
     def wire(self) -> dict[str, Any]:
         """The object as it is sent and answered: ids that are absent are left out."""
@@ -203,7 +231,7 @@ class Event(BaseModel):
     represented as JSON.
     """
 
-    model_config = ConfigDict(extra="allow", ignored_types=(cached_property,))
+    model_config = ConfigDict(extra="allow", ignored_types=(derived,))
 
     event_id: str = Field(default_factory=new_event_id, min_length=1, max_length=MAX_ID_CHARACTERS)
     """The sender's; a ULID where it gave none. Stored at most once."""
@@ -225,7 +253,18 @@ class Event(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _normalise(cls, value: object, info: ValidationInfo) -> object:
-        return _parse_event(_checked_object(value), (info.context or {}).get("zone"), keep_server_fields=True)
+        return _parse_event(_checked_object(value), (info.context or {}).get("zone"), _tidy, keep_server_fields=True)
+
+    @classmethod
+    def read(cls, body: bytes, zone: tzinfo | None = None, field: str = "body") -> Self:
+        """The event a sender means by this JSON text: `sent(parse_json(body, field), zone)`, at half its cost.
+
+        Raises InvalidEvent, and InvalidInput for what is not JSON.
+        """
+        document = parse_tidy(body)
+        if document is DOUBTFUL:
+            return cls.sent(parse_json(body, field), zone)
+        return cls._sent(document, zone, _as_it_is)
 
     @classmethod
     def sent(cls, document: object, zone: tzinfo | None = None) -> Self:
@@ -233,11 +272,17 @@ class Event(BaseModel):
 
         `zone` is the lab's, for a timestamp without one. Raises InvalidEvent.
         """
+        return cls._sent(document, zone, _tidy)
+
+    @classmethod
+    def _sent(cls, document: object, zone: tzinfo | None, tidied: "_Tidied") -> Self:
         # Not `model_validate`: it would check again what `_parse_event` has, for a good part of a request's time.
-        fields = _parse_event(_checked_object(document), zone, keep_server_fields=False)
-        extra = {name: fields.pop(name) for name in [*fields] if name not in _EVENT_NAMES}
+        fields = _parse_event(_checked_object(document), zone, tidied, keep_server_fields=False)
+        extra = {}
+        if not fields.keys() <= _EVENT_NAMES:
+            extra = {name: fields.pop(name) for name in [*fields] if name not in _EVENT_NAMES}
         if "source" in fields:
-            fields["source"] = OwnershipInfo.sent(fields["source"])
+            fields["source"] = OwnershipInfo.stored(_parse_source(fields["source"], tidied))
         sent_names = set(fields)
         for name, make in _EVENT_DEFAULTS_MADE.items():
             if name not in fields:
@@ -262,29 +307,35 @@ class Event(BaseModel):
 
     def wire(self) -> dict[str, Any]:
         """The event as every answer carries it: the id under both keys, `archived` and `archived_at` last."""
+        fields = self.__dict__
+        event_id = fields["event_id"]
         found = {
-            "_id": self.event_id,
-            "event_id": self.event_id,
-            "event_type": self.event_type,
-            "log_level": int(self.log_level),
-            "alert": self.alert,
-            "event_timestamp": format_time(self.event_timestamp),
-            "source": self.source.wire(),
-            "event_data": self.event_data,
-            "trace_id": self.trace_id,
-            "span_id": self.span_id,
+            "_id": event_id,
+            "event_id": event_id,
+            "event_type": fields["event_type"],
+            "log_level": int(fields["log_level"]),
+            "alert": fields["alert"],
+            "event_timestamp": format_time(fields["event_timestamp"]),
+            "source": fields["source"].wire(),
+            "event_data": fields["event_data"],
+            "trace_id": fields["trace_id"],
+            "span_id": fields["span_id"],
         }
         if self.__pydantic_extra__:
             found.update(self.__pydantic_extra__)
-        found["received_at"] = None if self.received_at is None else format_time(self.received_at)
-        found["archived"] = self.archived
-        found["archived_at"] = None if self.archived_at is None else format_time(self.archived_at)
+        found["received_at"] = _format_again(fields["received_at"])
+        found["archived"] = fields["archived"]
+        found["archived_at"] = _format_again(fields["archived_at"])
         return found
 
     def encode(self) -> bytes:
         """`wire` as compact JSON. Ends in NOT_ARCHIVED_TAIL or in an `archived_tail`."""
         found = self.wire()
+        if self._plain_data is None:
+            return encode_json(found)
+        found["event_data"] = Fragment(self._plain_data)
         body = encode_queryable(found)
+        found["event_data"] = self.event_data
         if body is None:
             return encode_json(found)
         if "document" not in self.__dict__:
@@ -293,7 +344,7 @@ class Event(BaseModel):
             self.__dict__["document"] = found
         return body
 
-    @cached_property
+    @derived
     def document(self) -> dict[str, Any]:
         """The queryable form: what selectors see. The id is `event_id` only."""
         found = self.wire()
@@ -301,7 +352,21 @@ class Event(BaseModel):
         changed: dict[str, Any] = queryable(found) if encode_queryable(found) is None else found
         return changed
 
-    @cached_property
+    @derived
+    def _plain_data(self) -> bytes | None:
+        """`event_data` as JSON, where that is its queryable form."""
+        return encode_queryable(self.event_data)
+
+    @derived
+    def data(self) -> Any:
+        """`event_data` in its queryable form."""
+        return self.event_data if self._plain_data is not None else queryable(self.event_data)
+
+    def derive(self) -> None:
+        """Works out now what a store is going to ask for, all of it but what depends on when it was received."""
+        _ = self.kind, self.ids, self.message, self.name, self.named_ids
+
+    @derived
     def kind(self) -> str:
         """What the event is about: its type, or the one MADSci's client hid in `event_data` behind `log_info`."""
         outer = self.event_type
@@ -312,27 +377,27 @@ class Event(BaseModel):
                 return _type_or(inner, outer)
         return outer
 
-    @cached_property
+    @derived
     def ids(self) -> dict[str, str]:
         """The ids it can be found by, in canonical form: of `source`, else the same key of `event_data`."""
         source = self.source.__dict__
         action_id = (self.source.__pydantic_extra__ or _NOTHING).get("action_id")
-        data = self.document["event_data"]
+        data = self.data
         if not isinstance(data, dict):
             data = _NOTHING
         found = {}
         for field in ID_FIELDS:
             value = source.get(field) if field != "action_id" else action_id
-            if value is None:
-                value = data.get(field)
-            if value is not None and isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
+            if value is None and (value := data.get(field)) is None:
+                continue
+            if isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
                 found[field] = canonical_id(queryable(value))
         return found
 
-    @cached_property
+    @derived
     def message(self) -> str:
         """One text that says it: `event_data.message`, the text that was logged, else the kind and compact data."""
-        data = self.document["event_data"]
+        data = self.data
         if isinstance(data, dict):
             text = data.get("message")
             if isinstance(text, str):
@@ -345,13 +410,13 @@ class Event(BaseModel):
             return self.kind
         return f"{self.kind} {encode_json(data).decode()}"
 
-    @cached_property
+    @derived
     def name(self) -> str | None:
         """The human name of what it is about, or None: a node's before that of the component that says it."""
         source_name = (self.source.__pydantic_extra__ or {}).get("name")
         if isinstance(source_name, str) and source_name:
             return str(queryable(source_name))
-        data = self.document["event_data"]
+        data = self.data
         if not isinstance(data, dict):
             return None
         node_name = data.get("node_name")
@@ -359,10 +424,10 @@ class Event(BaseModel):
             return node_name
         return _component_name(data)
 
-    @cached_property
+    @derived
     def named_ids(self) -> tuple[NamedId, ...]:
         """The names this event gives to ids: of who sent it, of the node it is about, and of what it belongs to."""
-        data = self.document["event_data"]
+        data = self.data
         found = {}
         sender = (self.source.__pydantic_extra__ or {}).get("name")
         if not isinstance(sender, str) or not sender:
@@ -376,18 +441,20 @@ class Event(BaseModel):
             found.update(_names_beside_ids(data, self.ids))
         return tuple(NamedId(field, id_, name) for (field, id_), name in found.items())
 
-    @cached_property
+    @derived
     def words(self) -> frozenset[str]:
         """The words `search` finds it by: of message, name, kind and every string in `event_data`."""
         texts = [self.message, self.kind]
         if self.name is not None:
             texts.append(self.name)
-        _collect_strings(self.document["event_data"], texts)
+        _collect_strings(self.data, texts)
         return distinct_words(texts)
 
     def source_value(self, key: str) -> str | None:
         """`source[key]` as filters compare it: text as it is, any other JSON value as compact JSON; None if absent."""
-        value = self.document["source"].get(key)
+        value = self.source.__dict__.get(key)
+        if value is None:
+            value = queryable(self.source.__pydantic_extra__ or _NOTHING).get(key)
         if value is None:
             return None
         return canonical_id(value) if isinstance(value, str) else encode_json(value).decode()
@@ -457,18 +524,26 @@ def _checked_object(value: object) -> Mapping[str, Any]:
     return value
 
 
-def _parse_event(document: Mapping[str, Any], zone: tzinfo | None, *, keep_server_fields: bool) -> dict[str, Any]:
+_Tidied = Callable[[Any, str], Any]
+"""What makes the value of a named field tidy, or knows that it is."""
+
+
+def _parse_event(
+    document: Mapping[str, Any], zone: tzinfo | None, tidied: _Tidied, *, keep_server_fields: bool
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in document.items():
-        if name in _PARSERS:
-            parsed = _PARSERS[name](value, zone)
-            if parsed is not None or name == "event_data":
+        if name == "event_data":
+            found[name] = tidied(value, name)
+        elif (parse := _PARSERS.get(name)) is not None:
+            parsed = parse(value, zone, tidied)
+            if parsed is not None:
                 found[name] = parsed
         elif name in SERVER_FIELDS:
             if keep_server_fields and value is not None:
                 found[name] = value if name == "archived" else parse_time(value, UTC, name)
         elif name != "_id":
-            found[_new_name(name, found)] = _tidy(value, name)
+            found[_new_name(name, found)] = tidied(value, name)
     _take_other_id_key(found, document)
     return found
 
@@ -477,16 +552,18 @@ def _take_other_id_key(found: dict[str, Any], document: Mapping[str, Any]) -> No
     other = document.get("_id")
     if other is None:
         return
-    other = _parse_id(other, None, "_id")
+    other = _checked_id(other, "_id")
     if found.setdefault("event_id", other) != other:
         raise InvalidEvent(
             "_id", f"{shown(other)} and event_id {shown(found['event_id'])} differ; send one of them", value=other
         )
 
 
-def _parse_id(value: object, _: tzinfo | None = None, field: str = "event_id") -> str | None:
-    if value is None:
-        return None
+def _parse_id(value: object, _: tzinfo | None, __: _Tidied) -> str | None:
+    return None if value is None else _checked_id(value, "event_id")
+
+
+def _checked_id(value: object, field: str) -> str:
     if isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS and value.isprintable():
         return value
     raise InvalidEvent(
@@ -494,7 +571,7 @@ def _parse_id(value: object, _: tzinfo | None = None, field: str = "event_id") -
     )
 
 
-def _parse_alert(value: object, _: tzinfo | None) -> bool:
+def _parse_alert(value: object, _: tzinfo | None, __: _Tidied) -> bool:
     if isinstance(value, bool):
         return value
     if value in (0, 1) or (isinstance(value, str) and value.lower() in _TRUE | _FALSE):
@@ -502,13 +579,13 @@ def _parse_alert(value: object, _: tzinfo | None) -> bool:
     raise InvalidEvent("alert", f"{shown(value)} is neither true nor false", value=value)
 
 
-def _parse_trace(value: object, field: str) -> str | None:
+def _parse_trace(value: object, field: str, tidied: _Tidied) -> str | None:
     if value is None or isinstance(value, str):
-        return None if value is None else str(_tidy(value, field))
+        return None if value is None else str(tidied(value, field))
     raise InvalidEvent(field, f"{shown(value)} is not text; send a string or null", value=value)
 
 
-def _parse_source(value: object) -> dict[str, Any]:
+def _parse_source(value: object, tidied: _Tidied) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidEvent(
             "source", f'must be an object such as {{"node_id": "01J..."}}, not {_json_kind(value)}', value=value
@@ -522,7 +599,7 @@ def _parse_source(value: object) -> dict[str, Any]:
                 raise InvalidEvent(f"source.{name}", _not_a_ulid(item), value=item)
             found[name] = item
         else:
-            found[_new_name(name, found)] = _tidy(item, f"source.{name}")
+            found[_new_name(name, found)] = tidied(item, f"source.{name}")
     return found
 
 
@@ -552,16 +629,19 @@ def _new_name(name: object, others: Collection[str]) -> str:
     return clean
 
 
-_PARSERS: Final[dict[str, Callable[[Any, tzinfo | None], Any]]] = {
+def _as_it_is(value: Any, _: str) -> Any:
+    return value
+
+
+_PARSERS: Final[dict[str, Callable[[Any, tzinfo | None, _Tidied], Any]]] = {
     "event_id": _parse_id,
-    "event_type": lambda value, zone: parse_event_type(value),
-    "log_level": lambda value, zone: parse_level(value),
+    "event_type": lambda value, zone, tidied: parse_event_type(value),
+    "log_level": lambda value, zone, tidied: parse_level(value),
     "alert": _parse_alert,
-    "event_timestamp": lambda value, zone: None if value is None else parse_time(value, zone),
-    "source": lambda value, zone: value,  # OwnershipInfo parses it
-    "event_data": lambda value, zone: _tidy(value, "event_data"),
-    "trace_id": lambda value, zone: _parse_trace(value, "trace_id"),
-    "span_id": lambda value, zone: _parse_trace(value, "span_id"),
+    "event_timestamp": lambda value, zone, tidied: None if value is None else parse_time(value, zone),
+    "source": lambda value, zone, tidied: value,  # parsed with the ids known, by who asked
+    "trace_id": lambda value, zone, tidied: _parse_trace(value, "trace_id", tidied),
+    "span_id": lambda value, zone, tidied: _parse_trace(value, "span_id", tidied),
 }
 
 
@@ -617,7 +697,9 @@ def _component_name(data: Mapping[str, Any]) -> str | None:
 
 
 def _names_beside_ids(data: Mapping[str, Any], ids: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    found = {}
+    found: dict[tuple[str, str], str] = {}
+    if _NAMES.isdisjoint(data):
+        return found
     node_id, node_name = data.get("node_id"), data.get("node_name")
     if isinstance(node_id, str) and node_id and isinstance(node_name, str) and node_name:
         found["node_id", canonical_id(node_id)] = node_name

@@ -6,10 +6,9 @@ the NaN and Infinity that Python clients send. `tidy` then turns those into the 
 
 import json
 import math
-import re
 from collections.abc import Iterable
 from operator import is_
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -20,7 +19,11 @@ MAX_INTEGER_DIGITS = 4300
 """What Python itself converts by default; longer ones are a known way to keep a server busy."""
 
 _INT64 = 2**63
-_LONG_INTEGER = re.compile(rb"\d{19}")
+_ONLY_DIGITS: Final = bytes(ord("0") if chr(byte).isdecimal() and byte < 128 else ord(" ") for byte in range(256))
+_NINETEEN_DIGITS: Final = b"0" * 19
+
+DOUBTFUL: Final = object()
+"""What `parse_tidy` answers instead of a value."""
 
 
 def parse_json(body: bytes | str, field: str = "body") -> Any:
@@ -47,10 +50,36 @@ def parse_json(body: bytes | str, field: str = "body") -> Any:
         ) from None
 
 
+def parse_tidy(body: bytes) -> Any:
+    """What `tidy(parse_json(body))` is, at less than half its cost; DOUBTFUL where only those two can tell.
+
+    DOUBTFUL is whatever is no JSON, and what is not tidy, too deep, has a name twice or a number of 19 digits.
+    """
+    if b"\\u0022" in body or _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS):
+        return DOUBTFUL  # orjson reads integers beyond 64 bits as doubles
+    try:
+        value = orjson.loads(body)
+        again = orjson.dumps(value)
+    except (ValueError, TypeError):  # NaN, lone surrogates and all that `parse_json` refuses
+        return DOUBTFUL
+    if body.count(b"{") + body.count(b"[") > MAX_NESTING and not _nested_within(value, MAX_NESTING):
+        return DOUBTFUL
+    # Of a name that is there twice orjson keeps the last: the quotes of the other are missing when it is written again.
+    return value if again.count(b'"') == body.count(b'"') else DOUBTFUL
+
+
+def _nested_within(value: Any, levels: int) -> bool:
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return True
+    items = value.values() if kind is dict else value
+    return levels > 0 and all(_nested_within(item, levels - 1) for item in items)
+
+
 def parse_stored(body: bytes) -> Any:
     """The value of bytes that `encode_json` wrote: unchecked, and several times faster than `parse_json`."""
     # orjson reads integers beyond 64 bits as doubles; those take the slow way.
-    return json.loads(body) if _LONG_INTEGER.search(body) else orjson.loads(body)
+    return json.loads(body) if _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS) else orjson.loads(body)
 
 
 def encode_json(value: object) -> bytes:

@@ -10,7 +10,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from madsci_event_server import sse
 from madsci_event_server.errors import CursorExpired, Overloaded, QueryTimedOut, StoreError
@@ -18,8 +18,8 @@ from madsci_event_server.event import format_time
 from madsci_event_server.ingest import Commits
 from madsci_event_server.json_text import encode_json
 from madsci_event_server.query import Cursor, EventQuery
-from madsci_event_server.recent import JUDGED_AT_ONCE, Channel, RecentEvents, stream_message
-from madsci_event_server.storage.base import EventStore, StoredEvent
+from madsci_event_server.recent import JUDGED_AT_ONCE, Channel, RecentEvents, event_frame, stream_message
+from madsci_event_server.storage.base import EventStore, Run, RunStore, StoredEvent
 
 HEARTBEAT_SECONDS: Final = 10.0
 MAX_READERS: Final = 2000
@@ -183,6 +183,16 @@ class LiveStream:
         woken.set()
 
 
+class _Ahead(NamedTuple):
+    """A run being read before it is asked for."""
+
+    after: int
+    limit: int
+    known: int
+    """What was committed when the reading began: the run has it."""
+    reading: asyncio.Task[Run]
+
+
 class Reader:
     """One reader of the stream, and the place up to which it was told everything that matches."""
 
@@ -195,26 +205,28 @@ class Reader:
         self._page_size = _FIRST_PAGE
         self._purged_told = 0
         self._judging = False
+        self._runs = live.store if isinstance(live.store, RunStore) and not query.filters else None
+        self._ahead: _Ahead | None = None
 
     async def messages(self) -> AsyncGenerator[bytes]:
         """One or more whole messages at a time, for ever: until the server stops or cannot read its store."""
         live = self._live
         beats = live.beats
         with live.channel(self._query, self._seq) as channel:
-            yield sse.retry(RETRY_MS) + self._message("hello", version=live.version)
-            while not live.stopping.is_set():
-                try:
-                    found = await self._next(channel)
-                except (StoreError, QueryTimedOut) as error:
-                    yield self._bye(str(error), STORE_RETRY_MS)
-                    return
-                if found:
-                    yield found
-                if live.beats != beats:
-                    beats = live.beats
-                    yield self._message("heartbeat")
-                await live.news(self._seq, beats)
-            yield self._bye("the server is stopping", RETRY_MS)
+            try:
+                yield sse.retry(RETRY_MS) + self._message("hello", version=live.version)
+                while not live.stopping.is_set():
+                    if found := await self._next(channel):
+                        yield found
+                    if live.beats != beats:
+                        beats = live.beats
+                        yield self._message("heartbeat")
+                    await live.news(self._seq, beats)
+                yield self._bye("the server is stopping", RETRY_MS)
+            except (StoreError, QueryTimedOut) as error:
+                yield self._bye(str(error), STORE_RETRY_MS)
+            finally:
+                await self._drop_ahead()
 
     async def _next(self, channel: Channel) -> bytes:
         """The next messages; empty when there are none just now."""
@@ -227,16 +239,42 @@ class Reader:
         return b""
 
     async def _from_store(self) -> bytes:
+        if self._runs is not None and self._seq >= self._new_until:
+            return await self._run(self._runs)
         live = self._live
         known = live.committed.seq  # what is committed so far the store has, too
         events, end = await self._page(self._query.resolved(live.store.names_directory))
         parts = [stream_message(live.store.store_id, stored, again=self._was_passed(stored)) for stored in events]
-        purged = await live.store.purged_through()
-        if purged > max(self._seq, self._purged_told):
-            parts.insert(0, self._gap(purged))
-            self._purged_told = purged
+        parts.insert(0, self._gap(await live.store.purged_through()))
         self._seq = known if end is None else end
         return b"".join(parts)
+
+    async def _run(self, store: RunStore) -> bytes:
+        """The next messages without a filter; those after them are read while these are sent."""
+        if self._ahead is None or self._ahead.after != self._seq:
+            await self._drop_ahead()
+            self._ahead = self._read_ahead(store)
+        run = await self._ahead.reading
+        written = self._gap(run.purged_through) + run.written
+        if run.count == self._ahead.limit:
+            self._seq = run.last_seq
+            self._page_size = max(1, min(_MAX_PAGE, _PAGE_BYTES // (len(run.written) // run.count + 1)))
+            self._ahead = self._read_ahead(store)
+        else:
+            self._seq = max(self._seq, run.last_seq, self._ahead.known)
+            self._ahead = None
+        return written
+
+    def _read_ahead(self, store: RunStore) -> "_Ahead":
+        frame = event_frame(self._live.store.store_id)
+        reading = asyncio.create_task(store.run_after(self._seq, self._page_size, frame))
+        return _Ahead(self._seq, self._page_size, self._live.committed.seq, reading)
+
+    async def _drop_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.reading.cancel()
+            await asyncio.gather(self._ahead.reading, return_exceptions=True)
+            self._ahead = None
 
     async def _page(self, query: EventQuery) -> tuple[Sequence[StoredEvent], int | None]:
         """The next matching events, and the place up to which they are all; None: as far as the store goes."""
@@ -262,7 +300,11 @@ class Reader:
         return stored.first_seq <= self._seq
 
     def _gap(self, purged: int) -> bytes:
+        """The message that events up to `purged` may be missing; nothing where the reader was past it, or told."""
         live = self._live
+        if purged <= max(self._seq, self._purged_told):
+            return b""
+        self._purged_told = purged
         document = {
             "after": live.cursor(self._seq),
             "before": live.cursor(purged + 1),

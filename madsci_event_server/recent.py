@@ -12,7 +12,7 @@ from typing import Final
 from madsci_event_server.event import NOT_ARCHIVED_TAIL, Event
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.sse import message
-from madsci_event_server.storage.base import StoredEvent
+from madsci_event_server.storage.base import Frame, StoredEvent
 
 MAX_EVENTS: Final = 4096
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -27,6 +27,11 @@ def stream_message(store_id: str, stored: StoredEvent, *, again: bool) -> bytes:
     """The message of one event. `again`: it may have been there before, with a lower level or without the flag."""
     cursor = Cursor(store_id, "r", stored.seq).encode()
     return message(stored.body, cursor=cursor, name="raised" if again else "")
+
+
+def event_frame(store_id: str) -> Frame:
+    """How `stream_message` writes events, for a store that writes them itself."""
+    return Frame(f"id: r.{store_id}.", ".0\ndata: ", ".0\nevent: raised\ndata: ", "\n\n")
 
 
 class RecentEvent:

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final
@@ -18,13 +19,14 @@ from fastapi import FastAPI
 
 from madsci_event_server.api.context import Context
 from madsci_event_server.app import create_app
-from madsci_event_server.errors import CannotServe, InvalidSettings
+from madsci_event_server.errors import CannotServe, InvalidSettings, StoreUnavailable
 from madsci_event_server.settings import Settings, without_credentials
 
 STOP_SECONDS: Final = 5
 """How long answers under way may take to end once the server was told to stop."""
 _SWITCH_SECONDS: Final = 0.0005
 _GARBAGE_ALLOCATIONS: Final = 20_000
+_BETWEEN_TRIES_SECONDS: Final = 1.0
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_SECONDS: Final = 75
 _STOPPING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
@@ -32,10 +34,11 @@ _STOPPING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM",
 Announce = Callable[[str], None]
 
 
-def run(settings: Settings, announce: Announce) -> None:
+def run(settings: Settings, announce: Announce, *, wait_for_store_seconds: float = 0.0) -> None:
     """Serves until SIGINT or SIGTERM, then finishes what was begun and returns.
 
-    `announce` gets one line once requests are answered. Raises InvalidSettings, CannotServe, StoreUnusable and
+    `announce` gets one line once requests are answered, and one before where the store is away and is waited for.
+    Raises InvalidSettings, CannotServe, StoreUnusable and
     StoreUnavailable, before anything is served.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -45,7 +48,8 @@ def run(settings: Settings, announce: Announce) -> None:
     try:
         server = _Server(_config(app, settings), app.state.context, lambda: announce(_greeting(settings, sockets)))
         with _stopped_by_signals(server), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_serve(app, server, sockets))
+            waiting = _Waiting(wait_for_store_seconds, announce)
+            runner.run(_serve(app, server, sockets, waiting))
     finally:
         for listening in sockets:
             listening.close()
@@ -63,10 +67,36 @@ def _share_the_interpreter() -> None:
     gc.set_threshold(_GARBAGE_ALLOCATIONS, 10, 50)
 
 
-async def _serve(app: FastAPI, server: "_Server", sockets: list[socket.socket]) -> None:
+async def _serve(app: FastAPI, server: "_Server", sockets: list[socket.socket], waiting: "_Waiting") -> None:
     # The lifespan is entered here, not by Uvicorn, which would log a failure to open the store as a traceback.
-    async with app.router.lifespan_context(app):
-        await server.serve(sockets)
+    async with contextlib.AsyncExitStack() as stack:
+        while not server.should_exit:
+            try:
+                await stack.enter_async_context(app.router.lifespan_context(app))
+            except StoreUnavailable as away:
+                await waiting.for_another_try(away)
+            else:
+                await server.serve(sockets)
+                return
+
+
+class _Waiting:
+    """How long a store that is away is waited for, and that somebody is told so once."""
+
+    def __init__(self, seconds: float, announce: Announce) -> None:
+        self._seconds, self._announce = seconds, announce
+        self._end: float | None = None
+
+    async def for_another_try(self, away: StoreUnavailable) -> None:
+        """Waits a moment. Raises `away` when the time is over."""
+        now = time.monotonic()
+        if self._end is None:
+            self._end = now + self._seconds
+            if self._seconds > 0:
+                self._announce(f"{away}; waiting for it for {self._seconds:g} s")
+        if now >= self._end:
+            raise away
+        await asyncio.sleep(min(_BETWEEN_TRIES_SECONDS, self._end - now))
 
 
 class _Server(uvicorn.Server):

@@ -208,7 +208,7 @@ def _take_email_alerts(
     try:
         found["email_alerts"] = parse_email_alerts(document)
     except InvalidSettings as error:
-        raise InvalidSettings(sources.get(error.field, error.field), error.problem, value=error.value) from None
+        raise InvalidSettings(_said_by(error.field, sources), error.problem, value=error.value) from None
     origins |= sources
     found["email_alerts"] = _with_files(found["email_alerts"], sources, lab)
 
@@ -228,6 +228,13 @@ def _with_files(mail: EmailAlertsConfig, sources: Mapping[str, str], lab: Path) 
 
 _SAME_SECRET: Final = {"smtp_password": ("smtp_password_file",), "smtp_password_file": ("smtp_password",)}
 """A secret of the environment goes before one of the definition, however each is given."""
+
+
+def _said_by(field: str, sources: Mapping[str, str]) -> str:
+    """The variable that holds a field or what it is part of; the field itself where the definition does."""
+    if sources.get(field) is not None:
+        return sources[field]
+    return next((variable for name, variable in sources.items() if "." in name and field.startswith(f"{name}.")), field)
 
 
 def _json_setting(text: str, variable: str) -> Any:

@@ -5,7 +5,7 @@ A word is a run of letters and digits after Unicode NFKC and case folding; `work
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,13 +32,17 @@ def words(text: str) -> list[str]:
     return _WORD.findall(folded)
 
 
-def distinct_words(texts: Iterable[str]) -> frozenset[str]:
+def distinct_words(texts: Sequence[str]) -> frozenset[str]:
     """The words that occur in any of `texts`, each text cut at 4,096 characters."""
-    cut = [text if len(text) <= TEXT_CHARACTERS else text[:TEXT_CHARACTERS] for text in texts]
-    joined = "\n".join(cut)
-    if joined.isascii():
-        return frozenset(_ascii_words(joined))
-    return frozenset(word for text in cut for word in words(text))
+    text = joined(texts)
+    if text.isascii():
+        return frozenset(_ascii_words(text))
+    return frozenset(word for text in texts for word in words(text))
+
+
+def joined(texts: Iterable[str]) -> str:
+    """One text of those, each cut at 4,096 characters; no word goes from one into the next."""
+    return "\n".join([text if len(text) <= TEXT_CHARACTERS else text[:TEXT_CHARACTERS] for text in texts])
 
 
 def _ascii_words(text: str) -> list[str]:

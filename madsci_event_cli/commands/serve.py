@@ -13,7 +13,7 @@ EXAMPLES: Final = """
     madsci-events serve --host 0.0.0.0 --port 8001  # for the whole lab
     madsci-events serve --print-settings  # what would run, and where each value comes from
     madsci-events serve --db sqlite:////var/lib/lab/events.db
-    madsci-events serve --db mongodb://localhost:27017/events
+    madsci-events serve --db mongodb://localhost:27017/event_log --wait-for-db 60
 """
 
 
@@ -38,6 +38,12 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", metavar="PORT", help="The port; 0 picks a free one. [8001]")
     ] = None,
+    wait_for_db: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-db", metavar="SECONDS", min=0, help="Wait so long for a database that is away; 0 gives up."
+        ),
+    ] = 0.0,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Its certificate, for https.")
     ] = None,
@@ -70,4 +76,4 @@ def serve(
         session.diagnostics.detail(f"definition: {path}")
     from madsci_event_server.serving import run
 
-    run(settings, session.diagnostics.note)
+    run(settings, session.diagnostics.note, wait_for_store_seconds=wait_for_db)

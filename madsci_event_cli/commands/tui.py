@@ -57,7 +57,7 @@ def tui(
     utc: Annotated[
         bool, typer.Option("--utc", help="Times in UTC, not in the local zone.", rich_help_panel=_SCREEN)
     ] = False,
-) -> None:
+) -> int:
     """Watch events as they come, filter them, and find out what happened.
 
     Press ? there for the keys. Filters given here can be changed there.
@@ -86,7 +86,9 @@ def tui(
         operator=_operator(),
         hint=_hint(session, low_bandwidth=low_bandwidth),
     )
-    DashboardApp(source, EventQuery.parse(document), settings).run(mouse=mouse)
+    app = DashboardApp(source, EventQuery.parse(document), settings)
+    app.run(mouse=mouse)
+    return app.return_code or 0
 
 
 def _prepare_environment(session: Session, *, low_bandwidth: bool) -> None:

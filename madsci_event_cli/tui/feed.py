@@ -65,8 +65,8 @@ class Feed:
             return
         if self._waiting:
             items, self._waiting = self._waiting, []
-            self._post(EventsArrived(items))
+            self._post(EventsArrived(items, self))
         if self._raised:
             raws, self._raised = self._raised, []
-            self._post(EventsRaised(raws))
+            self._post(EventsRaised(raws, self))
         self._drained.set()

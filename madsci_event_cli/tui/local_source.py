@@ -6,7 +6,9 @@ that is no event is shown as such; it is never dropped silently, and never stops
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,9 @@ MAX_HELD_BYTES: Final = 512 * 1024 * 1024
 
 _REACH_BYTES: Final = 32 * 1024
 _BLOCK_BYTES: Final = 1024 * 1024
+
+_CHUNKS_AHEAD: Final = 8
+"""How far a pipe is read ahead of the screen."""
 
 _LINES_A_SLICE: Final = 100
 """Read between two looks at the keyboard: a few milliseconds."""
@@ -134,11 +139,13 @@ class PipeLines:
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
         self._held: list[bytes] = []
+        self._unfinished = b""
         self._let_go = 0
         self._bytes = 0
         self._more = asyncio.Event()
         self._ended = False
-        self._reader: asyncio.Task[None] | None = None
+        self._reading = False
+        self._untaken = threading.Semaphore(_CHUNKS_AHEAD)
 
     @property
     def start(self) -> int:
@@ -160,8 +167,7 @@ class PipeLines:
 
     async def grown(self, position: int) -> bool:
         """Waits for the pipe."""
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read())
+        self._begin_reading()
         while self.end <= position:
             if self._ended:
                 return False
@@ -169,14 +175,32 @@ class PipeLines:
             await self._more.wait()
         return True
 
-    async def _read(self) -> None:
-        # A thread reads: pipes, terminals and redirected files can all be standard input, and not all can be polled.
-        while chunk := await asyncio.to_thread(self._pipe.readlines, 65_536):
-            self._held += [line.rstrip(b"\n")[:MAX_LINE_BYTES] for line in chunk]
-            self._bytes += sum(map(len, chunk))
-            self._keep_bound()
-            self._more.set()
-        self._ended = True
+    def _begin_reading(self) -> None:
+        """A thread reads: not every kind of standard input can be polled. It ends with the process, so that leaving
+        does not wait for a pipe that is silent.
+        """
+        if not self._reading:
+            self._reading = True
+            threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True).start()
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        chunk = b"-"
+        while chunk:
+            self._untaken.acquire()
+            chunk = os.read(self._pipe.fileno(), _BLOCK_BYTES)
+            with suppress(RuntimeError):  # the loop was closed: nobody wants more
+                loop.call_soon_threadsafe(self._take, chunk)
+
+    def _take(self, chunk: bytes) -> None:
+        self._untaken.release()
+        *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
+        if not chunk or len(self._unfinished) > MAX_LINE_BYTES:
+            lines.append(self._unfinished)
+            self._unfinished = b""
+        self._held += lines
+        self._bytes += sum(map(len, lines))
+        self._ended = not chunk
+        self._keep_bound()
         self._more.set()
 
     def _keep_bound(self) -> None:
@@ -188,9 +212,7 @@ class PipeLines:
         self._let_go += count
 
     def close(self) -> None:
-        """See Lines; the thread that waits for the pipe ends with the process."""
-        if self._reader is not None:
-            self._reader.cancel()
+        """The thread that waits for the pipe ends with the process."""
 
 
 class LocalSource:
@@ -230,6 +252,8 @@ class LocalSource:
             for number in count(1):
                 if position >= lines.end:
                     break
+                if position < lines.start:
+                    yield Arrived(Note("gap", f"{lines.start - position:,} lines came faster than they could be shown"))
                 position, line = lines.after(max(position, lines.start))
                 if (item := _item(line, query)) is not None:
                     yield Arrived(item)

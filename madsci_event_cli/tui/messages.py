@@ -18,6 +18,8 @@ class EventsArrived(Message):
     """A tick's worth of events and notes."""
 
     items: Sequence[Item]
+    feed: object
+    """Who delivers: what an earlier query's feed had on the way is no longer wanted."""
 
 
 @dataclass
@@ -25,6 +27,7 @@ class EventsRaised(Message):
     """Events whose level or alert flag went up."""
 
     raws: Sequence[bytes]
+    feed: object
 
 
 @dataclass

@@ -18,7 +18,6 @@ from madsci_event_server.api.context import Context, scope_context
 from madsci_event_server.api.problems import problem, problem_text
 from madsci_event_server.errors import InvalidInput, Overloaded, StoreError
 from madsci_event_server.event import Event
-from madsci_event_server.json_text import parse_json
 from madsci_event_server.storage.base import Appended, Outcome
 
 MAX_REJECTED: Final = 10_000
@@ -39,7 +38,7 @@ class PostEvent:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = scope_context(scope)
         body = await read_body(scope, receive, context.settings.max_event_bytes)
-        event = Event.sent(parse_json(body), context.zone)
+        event = Event.read(body, context.zone)
         [appended] = await context.ingest.accept([event], len(body))
         stored = appended.stored.body
         headers = [*_ANSWER_HEADERS[appended.outcome], (b"content-length", b"%d" % len(stored))]
@@ -117,6 +116,7 @@ class _Batch:
         except InvalidInput as error:
             self._rejected.append({"index": item.place, "error": problem_text(error)})
         else:
+            event.derive()  # here, while the store is busy with those before
             self._events.append(event)
             self._bytes += len(item.body)
 
@@ -125,7 +125,7 @@ class _Batch:
             raise InvalidInput("body", f"has more than {MAX_REJECTED} refused items; nothing from here on was read")
         if item.problem is not None:
             raise item.problem
-        return Event.sent(parse_json(item.body, "event"), self._context.zone)
+        return Event.read(item.body, self._context.zone, "event")
 
     async def _commit(self) -> None:
         """Hands the events so far to the store, once it is done with those before: the next are parsed meanwhile."""

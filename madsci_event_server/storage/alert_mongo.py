@@ -56,17 +56,16 @@ ALERT_INDEXES: Final = {
 """By collection."""
 
 
-async def make_alert_indexes(database: Database) -> None:
-    """Makes the collections, which a transaction does not, and their indexes."""
-    for name, indexes in ALERT_INDEXES.items():
-        await database.collection(name).create_indexes(indexes)
-
-
 class MongoAlertStore:
     """An AlertStore in a database that somebody else opens and closes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def prepare(self) -> None:
+        """Makes the collections, which a transaction does not, and their indexes."""
+        for name, indexes in ALERT_INDEXES.items():
+            await self._database.collection(name).create_indexes(indexes)
 
     async def hold(self, holder: str, seconds: float) -> bool:
         """MongoDB's clock decides."""

@@ -11,11 +11,11 @@
   than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, EventLogLevel
@@ -80,6 +80,28 @@ class Page:
     events: Sequence[StoredEvent]
     next: str | None
     """The cursor of the following page; None when nothing more matches now."""
+
+
+class Frame(NamedTuple):
+    """How each event of a Run is written: `begin`, its seq, `new` or `again`, its body, `end`."""
+
+    begin: str
+    new: str
+    again: str
+    """In place of `new` for an event first stored at or before the place the run begins after: it was raised since."""
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Events in received order, written one after the other."""
+
+    written: bytes
+    count: int
+    last_seq: int
+    """Of the last of them; 0 where there are none."""
+    purged_through: int
+    """As `EventStore.purged_through` says, at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +258,25 @@ class EventStore(Protocol):
 
     async def status(self) -> StoreStatus:
         """Counts and condition; raises StoreUnavailable when the store could not take an event now."""
+
+
+@runtime_checkable
+class RunStore(Protocol):
+    """What a store may offer besides: events as bytes for the wire, with nothing made of each on the way."""
+
+    async def run_after(self, seq: int, limit: int, frame: Frame) -> Run:
+        """What `find` finds without any filter after this place in received order, at most so many, written."""
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """An EventStore that several servers may have open."""
+
+    def commits(self) -> AsyncIterator[int]:
+        """The last place in received order, at once and each time a server, whichever, has committed.
+
+        Ends where no other server can be. Raises StoreUnavailable when the store is away; ask again then.
+        """
 
 
 FACET_FIELDS = (

@@ -4,12 +4,14 @@ Nothing is left out: a document that is no event by any rule becomes one of type
 """
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from bson import Binary, Decimal128, ObjectId
+from ulid import ULID
 
 from madsci_event_server.errors import InvalidInput
 from madsci_event_server.event import (
@@ -36,6 +38,8 @@ def event_of_document(document: Mapping[str, Any], zone: tzinfo | None, now: dat
         # May 2025's: MongoDB's own key is beside the event's id, and was never sent.
         key = plain.pop("_id", None)
         plain.setdefault("event_id", key)
+    if plain.get("event_timestamp") is None:  # a time that is the same when it is copied again
+        plain["event_timestamp"] = as_json(_made_at(document.get("_id"), plain.get("event_id")))
     try:
         event, problem = Event.sent(tidy(plain, "event"), zone), None
     except InvalidInput as error:
@@ -73,7 +77,8 @@ def _kept_whole(document: Mapping[str, Any], problem: str, zone: tzinfo | None) 
     sent: dict[str, Any] = {
         "event_id": _id_of(document),
         "event_type": "unknown",
-        "event_timestamp": _time(document.get("event_timestamp"), zone) or _made_at(document.get("_id")),
+        "event_timestamp": _time(document.get("event_timestamp"), zone)
+        or _made_at(document.get("_id"), document.get("event_id")),
         "log_level": _level(document.get("log_level")),
         "event_data": {"message": f"no event by any schema: {problem}", "madsci_document": plain},
     }
@@ -100,8 +105,15 @@ def _time(value: object, zone: tzinfo | None) -> datetime | None:
         return None
 
 
-def _made_at(key: object) -> datetime | None:
-    return key.generation_time if isinstance(key, ObjectId) else None
+def _made_at(*ids: object) -> datetime | None:
+    """When the first of these ids that tells was made."""
+    for id_ in ids:
+        if isinstance(id_, ObjectId):
+            return id_.generation_time
+        if isinstance(id_, str):
+            with contextlib.suppress(ValueError):
+                return ULID.from_str(id_).datetime
+    return None
 
 
 def _level(value: object) -> int | None:

@@ -6,7 +6,7 @@ server in. Its collections are its own and begin with `event_log`; what one docu
 
 import asyncio
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -18,7 +18,7 @@ from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.storage import mongo_finding, mongo_writing
 from madsci_event_server.storage.alert_base import AlertStore
-from madsci_event_server.storage.alert_mongo import MongoAlertStore, make_alert_indexes
+from madsci_event_server.storage.alert_mongo import MongoAlertStore
 from madsci_event_server.storage.base import (
     DEFAULT_QUERY_SECONDS,
     MAX_NAMES,
@@ -258,6 +258,22 @@ class MongoStore:
         with self._database.lookup():
             return Cursor(self._store_id, "r", await self._last_seq()).encode()
 
+    async def commits(self) -> AsyncIterator[int]:
+        """The last place in received order each time a server, whichever, has committed; ends where there is only one.
+
+        Raises StoreUnavailable when MongoDB is away; ask again then.
+        """
+        if self._lease is not None:
+            return
+        pipeline = [{"$match": {"documentKey._id": COUNTER}}]
+        with self._database.translated():
+            async with await self._database.collection(META).watch(pipeline) as changes:
+                yield await self._last_seq()
+                async for change in changes:
+                    moved = change.get("updateDescription", {}).get("updatedFields", {}).get("last_seq")
+                    if moved is not None:
+                        yield int(moved)
+
     # --- Retention ---
 
     async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None, at: datetime) -> int:
@@ -406,7 +422,7 @@ class MongoStore:
         self._store_id = store["store_id"]
         await self._database.collection(EVENTS).create_indexes(list(INDEXES))
         await self._database.collection(NAMES).create_index([("last_seen_us", -1)], name="lately")
-        await make_alert_indexes(self._database)
+        await self._alerts.prepare()
 
     async def _read_names(self) -> None:
         cursor = self._database.committed(NAMES).find({"_id.field": "node_id"}, {"_id": 1})

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from madsci_event_server.errors import NotFound
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
-from madsci_event_server.storage import sqlite_counting, sqlite_finding, sqlite_writing
+from madsci_event_server.storage import sqlite_counting, sqlite_finding, sqlite_runs, sqlite_writing
 from madsci_event_server.storage.alert_base import AlertStore
 from madsci_event_server.storage.alert_sqlite import SQLiteAlertStore
 from madsci_event_server.storage.base import (
@@ -22,8 +22,10 @@ from madsci_event_server.storage.base import (
     Appended,
     Bucket,
     Facets,
+    Frame,
     Outcome,
     Page,
+    Run,
     SeenName,
     StoredEvent,
     StoreStatus,
@@ -124,6 +126,12 @@ class SQLiteStore:
         return await self._database.read(
             lambda connection, limit: sqlite_finding.find(connection, limit, query, self._store_id),
             self._query_seconds,
+        )
+
+    async def run_after(self, seq: int, limit: int, frame: Frame) -> Run:
+        """What `find` finds without any filter after this place in received order, written."""
+        return await self._database.read(
+            lambda connection, _: sqlite_runs.run_after(connection, seq, limit, frame), self._query_seconds
         )
 
     async def facets(self, query: EventQuery, fields: Collection[str], limit: int) -> Facets:

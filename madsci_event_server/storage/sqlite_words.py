@@ -11,33 +11,42 @@ from typing import Any, Final
 from zlib import crc32
 
 from madsci_event_server.event import Event
-from madsci_event_server.words import Phrase, Search, words
+from madsci_event_server.words import Phrase, Search, distinct_words, joined, words
 
 _NAME: Final = "§"
 _VALUE: Final = "¶"
 
 
 def indexed_text(event: Event) -> str:
-    """What the index reads of an event."""
+    """What the index reads of an event. Where all is ASCII, its tokenizer finds our words, repeats apart."""
+    texts: list[str] = []
     marks: set[str] = set()
-    _collect_marks(event.document["event_data"], "", marks)
-    return " ".join([*event.words, *marks])
+    _collect(event.data, "", texts, marks)
+    if event.message not in texts:
+        texts.append(event.message)
+    texts.append(event.kind)
+    if event.name is not None:
+        texts.append(event.name)
+    text = joined(texts)
+    return " ".join([text, *marks] if text.isascii() else [*distinct_words(texts), *marks])
 
 
-def _collect_marks(value: Any, name: str, into: set[str]) -> None:
+def _collect(value: Any, name: str, texts: list[str], marks: set[str]) -> None:
     kind = type(value)
     if kind is dict:
         for inner_name, inner in value.items():
-            into.add(name_mark(inner_name))
-            inner_kind = type(inner)
-            if inner_kind is not str and inner is not None:
-                _collect_marks(inner, inner_name, into)
+            marks.add(name_mark(inner_name))
+            if type(inner) is str:
+                texts.append(inner)
+            elif inner is not None:
+                _collect(inner, inner_name, texts, marks)
     elif kind is list:
         for inner in value:
-            if type(inner) is not str:
-                _collect_marks(inner, name, into)
-    elif kind is not str and value is not None:
-        into.add(value_mark(name, value))
+            _collect(inner, name, texts, marks)
+    elif kind is str:
+        texts.append(value)
+    elif value is not None:
+        marks.add(value_mark(name, value))
 
 
 @lru_cache(maxsize=4096)
@@ -46,6 +55,7 @@ def name_mark(name: str) -> str:
     return f"{_NAME}{crc32(name.encode('utf-8', 'surrogatepass')):x}"
 
 
+@lru_cache(maxsize=4096, typed=True)
 def value_mark(name: str, value: float) -> str:
     """The mark of a number or truth value under a name, itself or in an array: 1 and 1.0 are one, true is another."""
     text = f"{name}={value}" if isinstance(value, bool) else f"{name}={value + 0.0!r}"

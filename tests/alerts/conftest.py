@@ -12,8 +12,8 @@ from tests.alerts.smtp_servers import Post, a_mail_server
 
 
 @pytest.fixture(params=["memory:", "sqlite:///events.db"])
-async def store(request: pytest.FixtureRequest, lab: Path) -> AsyncIterator[EventStore]:
-    """Each store that can hold alerts."""
+async def store(request: pytest.FixtureRequest, lab: Path, no_blocking: None) -> AsyncIterator[EventStore]:
+    """Each store that can hold alerts; alerting shares its event loop with the posts of a whole lab."""
     async with open_store(request.param, lab_directory=lab) as opened:
         yield opened
 

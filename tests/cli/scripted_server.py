@@ -142,8 +142,10 @@ def scripted_server(behaviour: Behaviour = as_ours, port: int = 0) -> Iterator[S
         started.set()
         await finish.wait()
         listening.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        conversations = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in conversations:
             task.cancel()
+        await asyncio.gather(*conversations, return_exceptions=True)
 
     def run() -> None:
         loop.run_until_complete(serve())
@@ -198,7 +200,7 @@ async def _write(answer: Answer, writer: asyncio.StreamWriter) -> bool:
             writer.write(content)
             await writer.drain()
         case Hang():
-            await asyncio.Event().wait()
+            await asyncio.sleep(3600)  # and no Event: the loop forgets a task that waits for what nobody holds
         case Reset():
             writer.transport.abort()
         case DripForEver():

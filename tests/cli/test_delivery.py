@@ -261,6 +261,29 @@ def test_a_server_of_madscis_gets_events_one_by_one(server: ScriptedServer, make
     assert [request.path for request in server.requests].count("/events") == 1
 
 
+def test_a_server_that_comes_back_as_ours_gets_batches_again(server: ScriptedServer, make_client: MakeClient) -> None:
+    """A proxy that knew no route, in front of a server that was away."""
+    server.behaviour = at_first([Reply(404, {"detail": "Not Found"})] * 4)
+    client = make_client(server.url)
+    for number in range(50):
+        client.info(number)
+
+    assert client.flush(30)
+    assert messages(server) == list(range(50))
+    assert server.requests[-1].path == "/events"
+
+
+def test_closing_many_clients_does_not_wait_for_each(server: ScriptedServer, make_client: MakeClient) -> None:
+    """Of a server that hangs. Twenty times three seconds would be more than a test may take."""
+    server.behaviour = always(Hang())
+    for _ in range(20):
+        client = make_client(server.url)
+        client.info("x")
+        client.close()
+
+    assert client.status().pending == 20
+
+
 def test_an_id_that_is_taken_is_said(
     server: ScriptedServer, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

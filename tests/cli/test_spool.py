@@ -312,6 +312,22 @@ def test_a_write_that_goes_half_through_leaves_no_half(tmp_path: Path) -> None:
     assert segment.read_bytes().endswith(b"\n")
 
 
+def test_files_that_someone_removes_are_lost_aloud(make_spool: MakeSpool, tmp_path: Path, warnings: list[str]) -> None:
+    spool = make_spool(max_bytes=40_000)
+    for line in numbered(600):
+        spool.append(line + b"\n")
+    for path in (tmp_path / "spool").iterdir():
+        path.unlink()
+    (tmp_path / "spool").rmdir()
+    lost_aloud = taken(spool)
+    spool.append(b"after\n")
+
+    assert lost_aloud == []
+    assert (spool.lost, spool.pending_events) == (600, 1)
+    assert "600 events that waited there are lost" in warnings[0]
+    assert taken(spool) == [b"after"]
+
+
 def test_spools_are_the_users_own(make_spool: MakeSpool, tmp_path: Path) -> None:
     spool = make_spool()
     spool.append(b"secret\n")

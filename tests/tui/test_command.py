@@ -66,3 +66,23 @@ def test_while_paused_not_a_byte_is_written(lab: Path) -> None:
 
     assert b"message" not in counted
     assert after == b""
+
+
+@posix
+def test_a_pipe_shows_its_lines_as_they_come_and_can_be_left_while_it_is_open(lab: Path) -> None:
+    write_events(lab / "events.jsonl", numbered(3))
+
+    with Terminal("(cat events.jsonl; exec sleep 1000) | {tui} -; echo left with $?") as terminal:
+        terminal.read_until("message 2")
+        terminal.press("q")
+        # The shell waits for all of the pipe, so only the screen's own end can be seen: it gives the terminal back.
+        terminal.read_until("\x1b[?1049l")
+
+
+@posix
+def test_a_pipe_that_ends_is_said_to_have_ended(lab: Path) -> None:
+    write_events(lab / "events.jsonl", numbered(3))
+
+    with Terminal("printf '%s' \"$(cat events.jsonl)\" | {tui} -") as terminal:
+        terminal.read_until("message 2")
+        terminal.read_until("END")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from madsci_event_cli.tui.messages import EventsArrived
 from madsci_event_cli.tui.rows import Note, id_of
 from madsci_event_server.event import Event
 from madsci_event_server.vocabulary import EventLogLevel
@@ -173,3 +174,29 @@ async def test_the_sample_shows_names_not_ids() -> None:
 
         assert row is not None
         assert dashboard.screen.names["node_id", named.ids["node_id"]] == "liquidhandler_1"
+
+
+async def test_what_comes_while_the_newest_page_is_fetched_is_not_lost(lab: Path) -> None:
+    path = write_events(lab / "events.jsonl", numbered(1200))
+    async with watching(file_source(path)) as dashboard:
+        await dashboard.press("g")
+        await dashboard.pilot.press("end")
+        for start in range(1200, 1300, 10):
+            with path.open("ab") as file:
+                file.writelines(event.encode() + b"\n" for event in numbered(10, start=start))
+            await dashboard.pilot.pause()
+        await dashboard.until(lambda: dashboard.events and dashboard.events[-1].message == "message 1299")
+
+        messages = [event.message for event in dashboard.events]
+        assert messages == [f"message {number}" for number in range(1300 - len(messages), 1300)]
+        assert dashboard.event_list.following
+
+
+async def test_what_an_earlier_filter_had_on_the_way_is_not_shown(lab: Path) -> None:
+    async with watching(file_source(write_events(lab / "events.jsonl", numbered(50)))) as dashboard:
+        feed = dashboard.screen.feed
+        await dashboard.press("exclamation_mark")
+        dashboard.screen.post_message(EventsArrived([numbered(1, start=60)[0].encode()], feed))
+        await dashboard.pilot.pause()
+
+        assert len(dashboard.events) == 5

@@ -14,7 +14,8 @@ HERE = Path(__file__)
 
 
 @pytest.mark.skipif("NO_COLOR_RUN" in os.environ, reason="this is that run")
-@pytest.mark.timeout(580)
+@pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_the_whole_suite_without_color() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE.parent)],

@@ -183,7 +183,11 @@ class DashboardScreen(TakingScreen):
         if self.status.alerts is None:
             self.notice("there are no alerts here: no server watches for them")
             return
-        screen = AlertsScreen(self.status.alerts.unresolved, self.settings.clock())
+        by_id = {id_: name for (_, id_), name in self.names.items()}
+        named = [
+            {**alert, "source": by_id.get(alert["source"], alert["source"])} for alert in self.status.alerts.unresolved
+        ]
+        screen = AlertsScreen(named, self.settings.clock())
         self.app.push_screen(screen, self._alert_chosen)
 
     def _alert_chosen(self, chosen: tuple[str, Mapping[str, Any]] | None) -> None:

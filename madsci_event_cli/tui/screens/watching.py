@@ -65,7 +65,7 @@ class WatchingScreen(Screen[None]):
         self.found: Found | None = None
         self._zone = settings.zone
         self.pager = Pager(source, query)
-        self._feed = Feed(source, query, self.post_message)
+        self.feed = Feed(source, query, self.post_message)
         self._window = 0
         self._retry_since: datetime | None = None
         self.delays = Delays()
@@ -121,9 +121,9 @@ class WatchingScreen(Screen[None]):
     def _start(self) -> None:
         """Follows the query from now on, with what there is already above."""
         self.pager = Pager(self.source, self.event_query)
-        self._feed = Feed(self.source, self.event_query, self.post_message)
-        self.read_feed(self._feed)
-        self.load_tail(self._feed)
+        self.feed = Feed(self.source, self.event_query, self.post_message)
+        self.read_feed(self.feed)
+        self.load_tail(self.feed)
         self.load_counts()
 
     @work(group="feed", exclusive=True)
@@ -136,6 +136,8 @@ class WatchingScreen(Screen[None]):
         """Shows the newest events; what arrives meanwhile comes after."""
         await feed.connected.wait()
         pager = self.pager
+        # What is kept up to here is in the page; what comes while it is fetched belongs below it.
+        self.event_list.forget_pending()
         items = await self.reporting(pager.newest())
         if items is not None:
             self.event_list.show(items, at_oldest=pager.at_oldest, at_newest=True)
@@ -248,7 +250,7 @@ class WatchingScreen(Screen[None]):
     # --- what the source says ----------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self._feed.deliver()
+        self.feed.deliver()
 
     def _each_second(self) -> None:
         self.status.now = self.settings.clock()
@@ -283,6 +285,8 @@ class WatchingScreen(Screen[None]):
 
     @on(messages.EventsArrived)
     def _events_arrived(self, message: messages.EventsArrived) -> None:
+        if message.feed is not self.feed:
+            return
         self._uncounted = True
         self._measure_delays(message.items)
         self.event_list.absorb(message.items)
@@ -302,7 +306,8 @@ class WatchingScreen(Screen[None]):
 
     @on(messages.EventsRaised)
     def _events_raised(self, message: messages.EventsRaised) -> None:
-        self.event_list.raise_events(message.raws)
+        if message.feed is self.feed:
+            self.event_list.raise_events(message.raws)
 
     @on(messages.ConnectionChanged)
     def _connection_changed(self, message: messages.ConnectionChanged) -> None:
@@ -328,7 +333,7 @@ class WatchingScreen(Screen[None]):
 
     @on(EventList.TailWanted)
     def _tail_wanted(self) -> None:
-        self.load_tail(self._feed)
+        self.load_tail(self.feed)
 
     @on(StatusLine.FollowToggled)
     def action_toggle_follow(self) -> None:

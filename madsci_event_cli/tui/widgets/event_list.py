@@ -135,9 +135,10 @@ class EventList(ScrollView, can_focus=True):
         self.window.clear()
         self._lines.clear()
         self.at_oldest, self.at_newest = at_oldest, at_newest
-        if at_newest and self.following:
-            self._forget_pending()
         self.window.extend(items)
+        if at_newest:
+            self.window.extend(self._pending.values())
+            self.forget_pending()
         self._select(None)
         self._fit()
         self._scroll_to_row(len(self.window) if self.following else 0)
@@ -159,7 +160,7 @@ class EventList(ScrollView, can_focus=True):
         dropped = self.window.extend(items)
         if at_newest:
             dropped += self.window.extend(self._pending.values())
-            self._forget_pending()
+            self.forget_pending()
             self.at_newest = True
         if dropped:
             self.at_oldest = False
@@ -173,7 +174,8 @@ class EventList(ScrollView, can_focus=True):
         if self.at_newest and self._pending:
             self.add_below([], at_newest=True)
 
-    def _forget_pending(self) -> None:
+    def forget_pending(self) -> None:
+        """Lets go of what has come while paused."""
         self._pending.clear()
         self.pending_count = self.pending_errors = 0
         self.post_message(PendingChanged(0, 0))
@@ -196,7 +198,7 @@ class EventList(ScrollView, can_focus=True):
             self.post_message(self.TailWanted())
             return
         held = list(self._pending.values())
-        self._forget_pending()
+        self.forget_pending()
         self._append(held)
 
     def toggle_follow(self) -> None:

@@ -42,12 +42,11 @@ _PLAIN = {"reverse": Style(reverse=True), "bold": Style(bold=True), "underline":
 
 
 def spread(left: Sequence[Piece], right: Sequence[Piece], width: int) -> list[Piece]:
-    """Pieces at both ends of a line; the left ones win where there is not room for all."""
+    """Pieces at both ends of a line; where there is not room for all, those given first stay."""
     room = width - sum(cells(text) for text, _ in left)
     kept: list[Piece] = []
-    for piece in reversed(right):
-        if cells(piece[0]) > room:
-            break
-        room -= cells(piece[0])
-        kept.insert(0, piece)
+    for piece in right:
+        if cells(piece[0]) <= room:
+            room -= cells(piece[0])
+            kept.append(piece)
     return [*left, (" " * max(room, 0), ""), *kept]

@@ -1,0 +1,239 @@
+"""What only a MongoDB store promises: several servers on one, a primary that is killed, one server on a standalone."""
+
+import asyncio
+import itertools
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from madsci_event_server.errors import StoreUnusable
+from madsci_event_server.storage import open_store
+from madsci_event_server.storage.base import EventStore, Outcome
+from tests.factories import a_query, an_event
+from tests.live_server import LiveServer
+from tests.mongod import Mongod
+from tests.processes import Process
+
+
+@pytest.fixture
+async def two_servers(mongodb_url: str, lab: Path) -> AsyncIterator[tuple[EventStore, EventStore]]:
+    async with (
+        open_store(mongodb_url, lab_directory=lab) as one,
+        open_store(mongodb_url, lab_directory=lab) as other,
+    ):
+        yield one, other
+
+
+async def test_two_servers_are_one_store(two_servers: tuple[EventStore, EventStore]) -> None:
+    one, other = two_servers
+    (stored,) = await one.append([an_event(id="e1")])
+
+    assert one.store_id == other.store_id
+    assert await other.get("e1") == stored.stored
+    assert await other.head() == await one.head()
+
+
+async def test_received_order_holds_across_servers(two_servers: tuple[EventStore, EventStore]) -> None:
+    """Both post at once while a reader pages: nothing is skipped, nothing comes twice."""
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def post(store: EventStore) -> list[str]:
+        batches = [[an_event() for _ in range(size)] for size in (1, 3, 7) * 12]
+        for batch in batches:
+            await store.append(batch)
+        return [event.event_id for batch in batches for event in batch]
+
+    async def read(store: EventStore) -> None:
+        last, finishing = 0, False
+        while True:
+            after = f"r.{store.store_id}.{last}.0"
+            page = await store.find(a_query(order="received", after=after, limit=5))
+            seen.extend(stored.event.event_id for stored in page.events)
+            last = page.events[-1].seq if page.events else last
+            if not page.events and finishing:
+                return
+            finishing = done.is_set()
+
+    reading = [asyncio.create_task(read(two_servers[1]))]
+    posted = await asyncio.gather(*(post(store) for store in two_servers))
+    done.set()
+    await asyncio.gather(*reading)
+
+    assert Counter(seen) == Counter(itertools.chain(*posted))
+
+
+async def test_an_id_is_stored_once_across_servers(two_servers: tuple[EventStore, EventStore]) -> None:
+    events = [an_event() for _ in range(50)]
+
+    answers = await asyncio.gather(*(store.append(events) for store in two_servers * 3))
+
+    for said in zip(*answers, strict=True):
+        assert Counter(one.outcome for one in said) == {Outcome.STORED: 1, Outcome.DUPLICATE: 5}
+        assert len({one.stored for one in said}) == 1
+    assert (await two_servers[0].status()).events == 50
+
+
+async def test_a_kind_first_seen_by_another_server_is_found_by_a_glob(
+    two_servers: tuple[EventStore, EventStore],
+) -> None:
+    await two_servers[0].append([an_event(id="e1", type="workflow_paused")])
+
+    found = await two_servers[1].find(a_query(kind=["workflow_p*"]))
+
+    assert [stored.event.event_id for stored in found.events] == ["e1"]
+
+
+def test_who_follows_one_server_sees_what_is_sent_to_the_other(mongodb_url: str, tmp_path: Path) -> None:
+    with (
+        LiveServer(tmp_path / "one", db=mongodb_url) as one,
+        LiveServer(tmp_path / "other", db=mongodb_url) as other,
+        one.client() as sender,
+        other.client() as reader,
+        reader.stream("GET", "/events/stream") as stream,
+    ):
+        lines = stream.iter_lines()
+        next(line for line in lines if line.startswith("event: hello"))
+        sender.post("/event", json={"event_id": "e1"}).raise_for_status()
+
+        assert next(line for line in lines if '"event_id":"e1"' in line)
+
+
+# --- A standalone takes one server ---
+
+
+async def test_a_standalone_takes_one_server_and_names_it(standalone_mongod: Mongod, lab: Path) -> None:
+    url = standalone_mongod.new_database()
+    async with open_store(url, lab_directory=lab) as store:
+        with pytest.raises(StoreUnusable, match=r"in use by the server on .* \(process \d+\)"):
+            await open_store(url, lab_directory=lab).__aenter__()
+        await store.append([an_event()])
+
+    async with open_store(url, lab_directory=lab) as store:
+        (second,) = await store.append([an_event()])
+    assert second.stored.seq == 2
+
+
+def test_a_killed_server_is_followed_by_the_next_and_no_place_is_given_twice(
+    standalone_mongod: Mongod, tmp_path: Path
+) -> None:
+    with LiveServer(tmp_path, db=standalone_mongod.new_database()) as server:
+        with server.client() as client:
+            client.post("/event", json={"event_id": "e1"}).raise_for_status()
+        server.kill()
+        server.start()
+        with server.client() as client:
+            client.post("/event", json={"event_id": "e2"}).raise_for_status()
+            found = client.post("/events/search", json={"order": "received"}).json()["events"]
+
+    assert [event["event_id"] for event in found] == ["e1", "e2"]
+
+
+# --- MongoDB goes away and comes back ---
+
+
+@pytest.fixture
+def own_mongod(tmp_path: Path) -> Iterator[Mongod]:
+    with Mongod.replica_set(tmp_path / "mongod", 1) as running:
+        yield running
+
+
+def test_while_mongodb_is_away_the_server_says_so_and_recovers(own_mongod: Mongod, tmp_path: Path) -> None:
+    node = own_mongod.nodes[0]
+    with LiveServer(tmp_path / "lab", db=own_mongod.new_database()) as server, server.client(timeout=60) as client:
+        client.post("/event", json={"event_id": "before"}).raise_for_status()
+        node.kill()
+
+        away, health = client.post("/event", json={"event_id": "meanwhile"}), client.get("/health")
+        node.start()
+        back = client.post("/event", json={"event_id": "meanwhile"})
+
+        assert (away.status_code, health.status_code) == (503, 503)
+        assert int(away.headers["Retry-After"]) > 0
+        assert "is away" in health.json()["problems"][0]
+        assert back.status_code == 200
+        assert client.get("/health").json()["total_events"] == 2
+
+
+class Acknowledged:
+    """How each event's posts were answered, and a way to wait for so many to be acknowledged."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[int]] = {}
+        self._count = 0
+        self._changed = asyncio.Condition()
+
+    async def add(self, event_id: str, status: int) -> None:
+        async with self._changed:
+            self.answers.setdefault(event_id, []).append(status)
+            self._count += status == 200
+            self._changed.notify_all()
+
+    async def wait_for(self, count: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._count >= count)
+
+
+async def post_all(client: httpx.AsyncClient, ids: list[str], acknowledged: Acknowledged) -> None:
+    """Posts each until it is acknowledged, as a client with a spool does."""
+    for event_id in ids:
+        while 200 not in acknowledged.answers.get(event_id, ()):
+            answer = await client.post("/event", json={"event_id": event_id, "event_data": {"message": event_id}})
+            await acknowledged.add(event_id, answer.status_code)
+            if answer.status_code != 200:
+                assert int(answer.headers["Retry-After"]) > 0
+
+
+async def survive_kills(folder: Path, *, kills: int, events: int) -> None:
+    """Posts through a replica set of three whose primary is killed again and again."""
+    with Mongod.replica_set(folder / "mongod", 3) as deployment:
+        with LiveServer(folder / "lab", db=deployment.new_database()) as server:
+            acknowledged = Acknowledged()
+            answers = acknowledged.answers
+            async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+                writers = [
+                    asyncio.create_task(post_all(client, [f"w{writer}-{n}" for n in range(events)], acknowledged))
+                    for writer in range(8)
+                ]
+                for number in range(kills):
+                    await acknowledged.wait_for(8 * events * (number + 1) // (kills + 2))
+                    killed = await asyncio.to_thread(deployment.kill_primary)
+                    await asyncio.to_thread(killed.start)
+                await asyncio.gather(*writers)
+                found = (await client.post("/events/search", json={"order": "received", "limit": 10_000})).json()
+                assert server.process.running, "it needed no restart"
+        stored = [event["event_id"] for event in found["events"]]
+
+        assert sorted(stored) == sorted(answers)
+        assert len(stored) == 8 * events
+        assert {status for said in answers.values() for status in said} <= {200, 503}
+
+
+async def test_nothing_acknowledged_is_lost_when_primaries_are_killed(tmp_path: Path) -> None:
+    await survive_kills(tmp_path, kills=2, events=60)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_nothing_acknowledged_is_lost_when_primaries_are_killed_for_minutes(tmp_path: Path) -> None:
+    await survive_kills(tmp_path, kills=8, events=1500)
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for_if_asked(own_mongod: Mongod, tmp_path: Path) -> None:
+    url, node = own_mongod.new_database(), own_mongod.nodes[0]
+    node.stop()
+    command = [sys.executable, "-m", "madsci_event_server", "--port", "0", "--db", url]
+    with Process(command, cwd=tmp_path) as impatient:
+        assert impatient.wait() == 3
+        assert impatient.said.count("is away") == 1
+        assert "Traceback" not in impatient.said
+
+    with Process([*command, "--wait-for-db", "60"], cwd=tmp_path) as patient:
+        patient.wait_for_line("waiting for it for 60 s")
+        node.start()
+        patient.wait_for_line("Serving events at")
+        assert patient.terminate() == 0
