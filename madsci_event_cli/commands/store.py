@@ -11,7 +11,6 @@ from madsci_event_cli.helping import Group
 from madsci_event_cli.registration import register
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput, shown
-from madsci_event_server.settings import lab_directory, without_credentials
 
 if TYPE_CHECKING:
     from madsci_event_server.copying import Copied
@@ -49,6 +48,7 @@ async def copy(
     database of a MADSci Event Manager: it is only read.
     """
     from madsci_event_server.copying import copy_store
+    from madsci_event_server.settings import lab_directory
 
     zone = _zone(timezone)
     with _Bar(session) as bar:
@@ -66,6 +66,8 @@ def _zone(name: str | None) -> ZoneInfo | None:
 
 
 def _report(session: Session, source: str, target: str, copied: "Copied") -> ExitCode:
+    from madsci_event_server.settings import without_credentials
+
     for event_id, problem in copied.problems:
         session.diagnostics.warning(f"{event_id} is no event and was kept whole under type unknown: {problem}")
     if copied.unknown > len(copied.problems):
