@@ -281,7 +281,7 @@ async def test_half_a_message_is_not_delivered() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 422])
 async def test_refusals_are_final(status: int) -> None:
-    with scripted_server(always(Reply(status, {"detail": "not so"}))) as scripted:
+    with scripted_server(always(Reply(status, {"detail": "not so", "errors": []}))) as scripted:
         async with following(scripted.url) as stream:
             with pytest.raises(Exception, match="not so"):
                 await stream.next()
