@@ -135,7 +135,7 @@ def _mail(fields: Mapping[str, Any] | None) -> str:
         names.remove("smtp_password_file")
     names += [name for name in fields if name not in described]
     lines = [(f"  {name}: {_scalar(fields.get(name))}", described.get(name, "")) for name in names]
-    column = min(44, max(len(line) for line, _ in lines))
+    column = min(52, max(len(line) for line, _ in lines))
     return "\n".join(["email_alerts:", *(f"{line.ljust(column)}  # {text}" if text else line for line, text in lines)])
 
 

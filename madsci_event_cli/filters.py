@@ -10,33 +10,26 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.completing import any_names, ids_of, kinds, levels, node_names
 from madsci_event_cli.time_expressions import parse_moment
 from madsci_event_server.errors import InvalidInput, shown
-from madsci_event_server.vocabulary import ID_FIELDS, LEVELS_BY_NAME, EventLogLevel, EventType
-
-Completion = Callable[[str], list[str]]
+from madsci_event_server.vocabulary import ID_FIELDS, LEVELS_BY_NAME, EventLogLevel
 
 _WHICH: Final = "Which events"
 _TEXT: Final = "By what they say"
 _IDS: Final = "By id"
 
 
-def levels_beginning(incomplete: str) -> list[str]:
-    """For completion."""
-    return [level.name.lower() for level in EventLogLevel if level.name.lower().startswith(incomplete.lower())]
-
-
-def types_beginning(incomplete: str) -> list[str]:
-    """For completion."""
-    return [name.value for name in EventType if name.value.startswith(incomplete.lower())]
-
-
-def _one(name: str, metavar: str, help_: str, panel: str = _WHICH, complete: Completion | None = None) -> Any:
+def _one(
+    name: str, metavar: str, help_: str, panel: str = _WHICH, complete: Callable[..., list[str]] | None = None
+) -> Any:
     option = typer.Option(f"--{name}", metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
     return Annotated[str | None, option]
 
 
-def _some(name: str, metavar: str, help_: str = "", panel: str = _WHICH, complete: Completion | None = None) -> Any:
+def _some(
+    name: str, metavar: str, help_: str = "", panel: str = _WHICH, complete: Callable[..., list[str]] | None = None
+) -> Any:
     option = typer.Option(f"--{name}", metavar=metavar, help=help_, rich_help_panel=panel, autocompletion=complete)
     return Annotated[list[str] | None, option]
 
@@ -55,16 +48,16 @@ FILTER_OPTIONS: Final[Mapping[str, Any]] = {
         "level",
         "LEVEL",
         "debug, info, warning, error, critical: this and above. error,critical: exactly these.",
-        complete=levels_beginning,
+        complete=levels,
     ),
     "type": _some(
         "type",
         "TYPE",
         "What it is about: workflow_start, 'workflow_*', '!log_debug' (not this).",
-        complete=types_beginning,
+        complete=kinds,
     ),
-    "node": _some("node", "NODE", "A node, by its name or id."),
-    "name": _some("name", "NAME", "The name an event goes by: a node's, a manager's."),
+    "node": _some("node", "NODE", "A node, by its name or id.", complete=node_names),
+    "name": _some("name", "NAME", "The name an event goes by: a node's, a manager's.", complete=any_names),
     "since": _one("since", "TIME", "From then on: 15m, 2h30m, yesterday, 'monday 9:00', 14:05, or RFC 3339."),
     "until": _one("until", "TIME", "Before then."),
     "alert": _flag("--alert/--no-alert", "Only those that force an alert, or only the others."),
@@ -72,7 +65,7 @@ FILTER_OPTIONS: Final[Mapping[str, Any]] = {
     "search": _one("search", "WORDS", "All of these words occur; plate* begins so, -retry does not occur.", _TEXT),
     "regex": _one("regex", "RE2", "This pattern is somewhere in the message.", _TEXT),
     "selector": _one("selector", "JSON", """MongoDB's filter language: '{"event_data.volume": {"$gt": 10}}'.""", _TEXT),
-    **{field: _some(id_option(field)[2:], "ID", panel=_IDS) for field in ID_FIELDS},
+    **{field: _some(id_option(field)[2:], "ID", panel=_IDS, complete=ids_of(field)) for field in ID_FIELDS},
     "source": _some("source", "KEY=VALUE", "Any other key of an event's source.", _IDS),
 }
 """The options that say which events, by parameter name. A leading `!` on a value of `_some` means: not this."""

@@ -80,6 +80,11 @@ class LiveStream:
         """How many are being served."""
         return self._readers
 
+    @property
+    def queries(self) -> int:
+        """How many different queries they have."""
+        return len(self._channels)
+
     def forget(self) -> None:
         """Drops what is in memory, once stored events were archived or purged: who is behind reads them as they are."""
         self._recent.forget()

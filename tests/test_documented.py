@@ -6,14 +6,19 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+import typer.core
 
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.main import app
 from madsci_event_cli.output import Format
+from madsci_event_cli.registration import Invocation
+from madsci_event_cli.session import Session
 from tests.processes import Process, free_port
 
 REPOSITORY = Path(__file__).parents[1]
@@ -118,6 +123,50 @@ def first_cells(text: str, heading: str) -> list[str]:
     """The first column of the table with that first heading."""
     table = text.partition(f"| {heading} | |\n|---|---|\n")[2].partition("\n\n")[0]
     return [line.split("|")[1].strip().strip("`") for line in table.splitlines()]
+
+
+def runs_of_ours(text: str) -> list[list[str]]:
+    """The command lines in a text that run `madsci-events`, up to a pipe or redirection."""
+    lines = re.findall(r"^\W*(?:until )?madsci-events (.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    return [shlex.split(re.split(r" [|>]|;| 2>", line)[0], comments=True) for line in lines]
+
+
+def parse(command: Any, arguments: list[str], name: str = "madsci-events", parent: Any = None) -> None:
+    """Raises what a command line raises that this command does not take."""
+    invocation = Invocation(Session(sys.stdin, sys.stdout.buffer, sys.stderr, {}))
+    context = command.make_context(name, list(arguments), parent=parent, obj=invocation)
+    rest = [*getattr(context, "_protected_args", ()), *context.args]
+    if isinstance(command, typer.core.TyperGroup) and rest:
+        name, chosen, rest = command.resolve_command(context, rest)
+        parse(chosen, rest, name, context)
+
+
+def all_commands(command: Any, name: str = "madsci-events") -> Iterator[tuple[str, Any]]:
+    """Every command and group, with what is typed for it."""
+    yield name, command
+    for sub, chosen in getattr(command, "commands", {}).items():
+        yield from all_commands(chosen, f"{name} {sub}")
+
+
+def test_every_help_opens_with_examples_that_the_command_takes() -> None:
+    root = typer.main.get_command(app)
+    for name, command in all_commands(root):
+        examples = runs_of_ours(command.epilog or "")
+        assert examples, f"{name} --help has no examples"
+        typed = name.split()[1:]
+        assert any(example[: len(typed)] == typed for example in examples), f"no example of {name} is one"
+        for example in examples:
+            parse(root, example)
+
+
+def test_every_command_line_of_readme_is_one_the_command_takes() -> None:
+    root = typer.main.get_command(app)
+    readme = (REPOSITORY / "README.md").read_text()
+    found = runs_of_ours("\n".join(re.findall(r"^```(?:sh|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)))
+
+    for example in found:
+        parse(root, example)
+    assert len(found) > 20
 
 
 def test_every_command_format_and_exit_code_is_in_readme() -> None:

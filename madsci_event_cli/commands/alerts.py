@@ -20,6 +20,7 @@ from madsci_event_cli.alert_rendering import (
     proof_lines,
     silence_line,
 )
+from madsci_event_cli.completing import alert_ids
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
 from madsci_event_cli.helping import Group
@@ -53,7 +54,9 @@ _ALERT_FIELDS: Final = (
 _MAIL_FIELDS: Final = ("mail_id", "state", "created_at", "recipients", "subject", "attempts", "next_at", "last_answer")
 _SILENCE_FIELDS: Final = ("silence_id", "active", "expires_at", "matcher", "reason", "author")
 
-_Id = Annotated[str, typer.Argument(metavar="ID", help="The alert, by its id or the beginning of it.")]
+_Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The alert, by its id or the beginning of it.", autocompletion=alert_ids)
+]
 _MailId = Annotated[str, typer.Argument(metavar="ID", help="The mail, by its id or the beginning of it.")]
 _By = Annotated[str | None, typer.Option(metavar="WHO", help="Who does it. [you, by your login]")]
 _Note = Annotated[str | None, typer.Option(metavar="TEXT", help="What to tell the others.")]

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from madsci_event_cli.completing import event_ids
 from madsci_event_cli.registration import register
 from madsci_event_cli.rendering import names_by_id
 from madsci_event_cli.session import Session
@@ -27,7 +28,12 @@ def register_in(app: typer.Typer) -> None:
 async def get(
     session: Session,
     event_id: Annotated[
-        str, typer.Argument(metavar="ID", help=f"All of its id, or {LEAST_CHARACTERS} or more characters of one end.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help=f"All of its id, or {LEAST_CHARACTERS} or more characters of one end.",
+            autocompletion=event_ids,
+        ),
     ],
     *,
     utc: Annotated[bool, typer.Option("--utc", help="Times in UTC, not in the local zone.")] = False,

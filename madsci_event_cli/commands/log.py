@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.completing import ids_of, levels, types
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.event_ids import new_event_id
-from madsci_event_cli.filters import id_option, key_and_value, level_named, levels_beginning, types_beginning
+from madsci_event_cli.filters import id_option, key_and_value, level_named
 from madsci_event_cli.output import Format
 from madsci_event_cli.registration import register
 from madsci_event_cli.session import Session
@@ -27,7 +28,9 @@ EXAMPLES: Final = """
 _REFUSED_FOR_GOOD: Final = frozenset({400, 413, 422})
 _IDS: Final = "What it concerns"
 ID_OPTIONS: Final[Mapping[str, Any]] = {
-    field: Annotated[str | None, typer.Option(id_option(field), metavar="ID", rich_help_panel=_IDS)]
+    field: Annotated[
+        str | None, typer.Option(id_option(field), metavar="ID", rich_help_panel=_IDS, autocompletion=ids_of(field))
+    ]
     for field in (*SOURCE_ID_FIELDS, "action_id")
 }
 
@@ -47,14 +50,12 @@ def log(
     level: Annotated[
         str,
         typer.Option(
-            "--level", metavar="LEVEL", help="debug, info, warning, error or critical.", autocompletion=levels_beginning
+            "--level", metavar="LEVEL", help="debug, info, warning, error or critical.", autocompletion=levels
         ),
     ] = "info",
     type: Annotated[  # noqa: A002  # the option's name
         str | None,
-        typer.Option(
-            "--type", metavar="TYPE", help="workflow_start ...; otherwise log_LEVEL.", autocompletion=types_beginning
-        ),
+        typer.Option("--type", metavar="TYPE", help="workflow_start ...; otherwise log_LEVEL.", autocompletion=types),
     ] = None,
     data: Annotated[
         list[str] | None,

@@ -209,6 +209,48 @@ def _say_what_is_next(session: Session, target: Path, definition: "Definition") 
         session.diagnostics.note(f"  {command.ljust(column)}  # {purpose}")
 
 
+def import_settings(
+    session: Session,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE|DIRECTORY]...", help="Where MADSci's settings are. [here, managers/, config/]"),
+    ] = None,
+    *,
+    name: Annotated[
+        str | None, typer.Option("-n", "--name", metavar="NAME", help="Its name, where MADSci's settings have none.")
+    ] = None,
+    path: _Path = None,
+    force: _Force = False,
+) -> ExitCode:
+    """Make a definition of the settings of MADSci 0.8: settings.yaml, event.settings.*, .env, the environment.
+
+    Says what it took, and what has no counterpart here. The settings stay as they are.
+    """
+    from madsci_event_cli.defining import DEFAULT_NAME, SECRET_FILE, draft_of
+    from madsci_event_cli.madsci_settings import read_settings
+
+    for source in sources or ():
+        if not source.exists():
+            raise InvalidInput("FILE", f"{source} does not exist", value=str(source))
+    found = read_settings(sources or [Path()], session.environment)
+    for setting, reason in found.left:
+        session.diagnostics.warning(f"{setting}: {reason}")
+    if not found.taken:
+        session.diagnostics.error("there are no settings of a MADSci event manager here; name the file or directory")
+        return ExitCode.REFUSED
+    for setting, became in found.taken:
+        session.diagnostics.note(f"took {setting} as {became}")
+    target = _target(path, name or str(found.fields.get("name", DEFAULT_NAME)))
+    draft = draft_of({"--name": name}, found.fields)
+    mail = draft.fields.get("email_alerts")
+    if mail and (password := mail.pop("smtp_password", None)) is not None:
+        mail["smtp_password_file"] = SECRET_FILE
+        draft.secrets[SECRET_FILE] = str(password)
+    if target.exists() and not force:
+        return _refuse(session, target, _fields_of(target), draft)
+    return _write(session, target, draft, force=force)
+
+
 def _server_option(definition: "Definition") -> str:
     """What a command needs to find the server where it does not listen where all look first."""
     values = definition.values
@@ -398,6 +440,13 @@ _COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
         """
         madsci-events manager validate
         madsci-events manager validate managers/robot_lab.manager.yaml
+    """,
+    ),
+    "import": (
+        import_settings,
+        """
+        madsci-events manager import
+        madsci-events manager import event.settings.yaml --name "Robot Lab"
     """,
     ),
 }

@@ -200,7 +200,8 @@ class SQLiteStore:
         )
         details: dict[str, Any] = {"sqlite_version": sqlite3.sqlite_version, "journal_mode": "wal"}
         path = self._database.path
-        return StoreStatus("sqlite", str(path), events, archived, last_seq, self._database.size_bytes(), details)
+        size = await self._database.read(lambda *_: self._database.size_bytes(), _LOOKUP_SECONDS)
+        return StoreStatus("sqlite", str(path), events, archived, last_seq, size, details)
 
 
 class _Names:

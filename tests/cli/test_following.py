@@ -281,7 +281,7 @@ async def test_half_a_message_is_not_delivered() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 422])
 async def test_refusals_are_final(status: int) -> None:
-    with scripted_server(always(Reply(status, {"detail": "not so"}))) as scripted:
+    with scripted_server(always(Reply(status, {"detail": "not so", "errors": []}))) as scripted:
         async with following(scripted.url) as stream:
             with pytest.raises(Exception, match="not so"):
                 await stream.next()
@@ -289,7 +289,7 @@ async def test_refusals_are_final(status: int) -> None:
 
 
 async def test_an_overloaded_server_is_given_the_time_it_asks_for() -> None:
-    with scripted_server(always(Reply(503, {"detail": "too many"}, {"Retry-After": "7"}))) as scripted:
+    with scripted_server(always(Reply(503, {"detail": "too many", "errors": []}, {"Retry-After": "7"}))) as scripted:
         async with following(scripted.url) as stream:
             item = await stream.next()
 

@@ -44,6 +44,14 @@ MADSCI_2026 = _generation("0.8.1")
 """The newest: HTTPX, retries, `_id` in answers."""
 
 
+MADSCI_2026_SERVER = Generation(
+    "0.8.1",
+    ("madsci.event_manager==0.8.1", "madsci.client==0.8.1", "madsci.common==0.8.1", "pydantic==2.12.5"),
+    "madsci.event_manager==0.8.1",
+)
+"""The newest event manager itself, to see what it leaves in MongoDB."""
+
+
 def environment_of(generation: Generation) -> Path:
     """The Python interpreter that has it. Takes half a minute and the network the first time.
 
