@@ -85,3 +85,7 @@ class ThreadServer:
             await self._stop.wait()
             self.context.stopping.set()
             await server.shutdown(sockets)
+            # As the end of a process does to a client that came at the last moment.
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, Self
 
 import httpx
@@ -26,14 +26,14 @@ class StreamReader:
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
         self.seen: list[Message] = []
-        self._chunks = response.aiter_bytes()
+        self.chunks: Any = response.aiter_bytes()
         self._text = b""
 
     async def next(self) -> Message:
         """The next message. Raises StopAsyncIteration at the end of the stream."""
         while b"\n\n" not in self._text:
             async with asyncio.timeout(WAIT_SECONDS):
-                self._text += await anext(self._chunks)
+                self._text += await anext(self.chunks)
         text, _, self._text = self._text.partition(b"\n\n")
         message = parsed(text)
         self.seen.append(message)
@@ -69,8 +69,9 @@ async def reading(url: str, headers: Any = None, **parameters: Any) -> AsyncIter
     ):
         assert response.status_code == 200, await response.aread()
         reader = StreamReader(response)
-        assert (await reader.next()).name == "hello"
-        yield reader
+        async with aclosing(reader.chunks):
+            assert (await reader.next()).name == "hello"
+            yield reader
 
 
 class StalledReader:

@@ -53,7 +53,7 @@ def sqlite_server(tmp_path: Path) -> Iterator[ThreadServer]:
         yield running
 
 
-async def send(server: ThreadServer, *events: dict[str, Any]) -> None:
+async def send(server: ThreadServer | LiveServer, *events: dict[str, Any]) -> None:
     async with httpx.AsyncClient() as client:
         answer = await client.post(f"{server.url}/events", json=list(events), timeout=60)
     assert answer.json()["rejected"] == []
@@ -212,9 +212,10 @@ async def _ids_until_quiet(server: ThreadServer, filters: dict[str, Any], count:
     return [event_id for event_id in found if event_id != "end"]
 
 
-async def _until_readers(server: ThreadServer, count: int) -> None:
-    while server.context.live.readers != count:  # noqa: ASYNC110  # seen from another thread than the server's
-        await asyncio.sleep(0.01)
+async def _until_readers(server: ThreadServer | LiveServer, count: int) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        while (await client.get("/health")).json()["stream_readers"] != count:
+            pass
 
 
 def _matching(filters: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
@@ -357,7 +358,7 @@ async def test_a_stalled_reader_does_not_keep_the_server_from_stopping(sqlite_se
 
 
 async def _reads_with_interruptions(
-    server: ThreadServer, last: str, interruptions: int, chance: random.Random
+    server: ThreadServer | LiveServer, last: str, interruptions: int, chance: random.Random
 ) -> list[str]:
     """A reader that is cut off again and again, and resumes after what it had."""
     found: list[str] = []
@@ -379,7 +380,7 @@ async def _reads_with_interruptions(
     return found
 
 
-async def _interrupted(server: ThreadServer, events: int, interruptions: int, restarts: int) -> None:
+async def _interrupted(server: ThreadServer | LiveServer, events: int, interruptions: int, restarts: int) -> None:
     chance = random.Random(11)
     async with reading(server.url):
         reader = asyncio.create_task(_reads_with_interruptions(server, f"e-{events}", interruptions, chance))
@@ -393,7 +394,7 @@ async def _interrupted(server: ThreadServer, events: int, interruptions: int, re
         sent = upper
         if sent < events:
             await asyncio.to_thread(server.stop)
-            server.start()
+            await asyncio.to_thread(server.start)
     async with asyncio.timeout(100):
         assert await reader == ids(1, events)
 
@@ -432,5 +433,6 @@ def _resident_bytes(pid: int) -> int:
 
 @pytest.mark.soak
 @pytest.mark.timeout(400)
-async def test_two_hundred_times_cut_off(sqlite_server: ThreadServer) -> None:
-    await _interrupted(sqlite_server, events=6000, interruptions=200, restarts=10)
+async def test_two_hundred_times_cut_off(tmp_path: Path) -> None:
+    with LiveServer(tmp_path / "process") as server:
+        await _interrupted(server, events=6000, interruptions=200, restarts=6)
