@@ -137,8 +137,8 @@ def parse(command: Any, arguments: list[str], name: str = "madsci-events", paren
     context = command.make_context(name, list(arguments), parent=parent, obj=invocation)
     rest = [*getattr(context, "_protected_args", ()), *context.args]
     if isinstance(command, typer.core.TyperGroup) and rest:
-        name, chosen, rest = command.resolve_command(context, rest)
-        parse(chosen, rest, name, context)
+        chosen_name, chosen, rest = command.resolve_command(context, rest)
+        parse(chosen, rest, str(chosen_name), context)
 
 
 def all_commands(command: Any, name: str = "madsci-events") -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,5 @@
 """`tail`: the last events that match, and with `-f` those that come."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
@@ -150,6 +149,8 @@ class _Tailing:
         self, output: Output, paths: Sequence[str], number: int, after: str | None, seconds: float | None
     ) -> ExitCode:
         """Shows the last ones, then follows until an ending, the time is over, or Ctrl-C."""
+        import asyncio  # 30 ms, which help does without
+
         code = ExitCode.INCOMPLETE if self._endings.awaited else ExitCode.OK
         try:
             with contextlib.suppress(TimeoutError):
@@ -226,6 +227,8 @@ class _Tailing:
 
 async def _gathered(items: AsyncGenerator["Followed"]) -> AsyncGenerator[list["Followed"]]:
     """The items as they come, all that have gathered meanwhile at once."""
+    import asyncio
+
     waiting: asyncio.Queue[Followed] = asyncio.Queue(_WAITING_EVENTS)
 
     async def fill() -> None:
