@@ -26,6 +26,8 @@ from textual.app import App, ComposeResult
 from textual.widgets import DataTable, RichLog
 
 from madsci_event_cli.rendering import parse_event
+from madsci_event_cli.tui.feed import MAX_WAITING
+from madsci_event_cli.tui.settings import TICK_SECONDS
 from madsci_event_cli.tui.widgets.event_list import EventList
 from madsci_event_server.event import Event, new_event_id
 
@@ -55,15 +57,28 @@ Feed = Callable[[list[bytes]], None]
 
 
 class ListApp(App[None]):
-    """Our list alone."""
+    """Our list, fed as the dashboard feeds it: what has come is gathered, and taken in by the tick."""
 
     def compose(self) -> ComposeResult:
         """Just the list."""
         yield EventList({}, lambda: None)
 
+    def on_mount(self) -> None:
+        """Starts the tick."""
+        self.waiting: list[bytes] = []
+        self.set_interval(TICK_SECONDS, self.deliver)
+
     def feed(self, batch: list[bytes]) -> None:
+        """What arrives; as much is read ahead as the dashboard's feed does."""
+        self.waiting += batch
+        if len(self.waiting) >= MAX_WAITING:
+            self.deliver()
+
+    def deliver(self) -> None:
         """One tick."""
-        self.query_one(EventList).absorb(batch)
+        if self.waiting:
+            items, self.waiting = self.waiting, []
+            self.query_one(EventList).absorb(items)
 
 
 class RichLogApp(App[None]):
@@ -137,6 +152,8 @@ async def absorb(name: str, count: int, batch: int) -> dict[str, float]:
             tick = time.perf_counter() - begun
             worst, spent, fed = max(worst, tick), spent + tick, fed + len(events)
         begun = time.perf_counter()
+        if isinstance(app, ListApp):
+            app.deliver()
         await pilot.pause()
         spent += time.perf_counter() - begun
         gc.collect()

@@ -129,11 +129,12 @@ class Sender:
 
     def start(self) -> None:
         """Begins to deliver, if it does not yet."""
+        if self._lifecycle._is_owned():  # type: ignore[attr-defined]
+            return  # a signal handler logs while this thread starts or stops the other: there must never be two
         with self._lifecycle:
             if self._thread is not None:
                 return
             self._stopping = False
-            # Set before it runs: a signal handler that logs now must not start another.
             self._thread = threading.Thread(target=self._run, name="madsci-events sender", daemon=True)
             try:
                 self._thread.start()

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.context import context_of
 from madsci_event_server.api.documented import answer, operation
-from madsci_event_server.api.front_page import asset, front_page
+from madsci_event_server.api.front_page import front_page
 from madsci_event_server.api.parameters import flag, only
 from madsci_event_server.errors import NotOffered
 from madsci_event_server.settings import REDACTED, Settings
@@ -47,13 +47,6 @@ async def root(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return front_page(context_of(request).settings)
     return _definition(request)
-
-
-@router.get("/static/{name}", include_in_schema=False)
-async def static(request: Request, name: str) -> Response:
-    """What the front page is made of."""
-    only(request)
-    return asset(name)
 
 
 @router.get("/info", openapi_extra=operation("About", _DEFINED, refused=()))

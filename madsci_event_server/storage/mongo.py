@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from pymongo import IndexModel
+from pymongo import IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from madsci_event_server.errors import NotFound, StoreUnusable
@@ -41,6 +41,7 @@ from madsci_event_server.storage.mongo_documents import (
     NAMES,
     READ,
     VALUES,
+    Batch,
     NewEvent,
     changes_of_archiving,
     storable,
@@ -65,7 +66,6 @@ INDEXES: Final = (
 )
 """One term or word with a minimum level, newest first, is at most six ranges of an index, merged."""
 
-_PREPARED_AT_ONCE: Final = 50
 _IDS_AT_ONCE: Final = 1000
 _NAMES_EVERY_SECONDS: Final = 5.0
 """How soon this server knows a node's name that another one has seen."""
@@ -121,25 +121,28 @@ class MongoStore:
         """Stores all or none, durably, in this order; on a standalone a crash of MongoDB may leave the first ones."""
         if not events:
             return []
-        new = await _prepared(events)
+        batch = Batch(events)
         async with self._writing:
-            await self._know_values(new)
             alone = self._lease
-            appended = await (self._append(new) if alone is None else self._append_alone(alone, new))
-        for one, event in zip(appended, new, strict=True):
+            appended = await (self._append(batch) if alone is None else self._append_alone(alone, await batch.all()))
+        for one, event in zip(appended, events, strict=True):
             if one.outcome is Outcome.STORED:
-                self._names.add(event.named)
+                self._names.add(event.named_ids)
         return appended
 
-    async def _append(self, new: Sequence[NewEvent]) -> list[Appended]:
+    async def _append(self, batch: Batch) -> list[Appended]:
         perhaps_stored = False
 
         async def all_new(session: Session, perhaps_committed: bool) -> list[Appended]:
             nonlocal perhaps_stored
             perhaps_stored |= perhaps_committed
-            return await mongo_writing.append_new(self._database, session, new)
+            appended = await mongo_writing.append_new(self._database, session, batch)
+            await self._know_values(await batch.all())
+            return appended
 
         async def any_of_them(session: Session, perhaps_committed: bool) -> list[Appended]:
+            new = await batch.all()
+            await self._know_values(new)
             return await mongo_writing.append_any(
                 self._database, session, new, perhaps_stored=perhaps_stored or perhaps_committed
             )
@@ -150,6 +153,7 @@ class MongoStore:
             return await self._database.transaction(any_of_them)
 
     async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
+        await self._know_values(new)
         with self._database.lookup():
             known = await mongo_writing.stored_events(self._database, None, [event.event_id for event in new])
             last = await lease.reserve(len(new))
@@ -185,9 +189,9 @@ class MongoStore:
             for text in (term_text("kind", one.event.kind), term_text("event_type", one.event.event_type))
         } - self._known_values
         if values:
+            writes = [UpdateOne({"_id": value}, {"$set": {}}, upsert=True) for value in sorted(values)]
             with self._database.lookup():
-                for value in sorted(values):
-                    await self._database.collection(VALUES).update_one({"_id": value}, {"$set": {}}, upsert=True)
+                await self._database.collection(VALUES).bulk_write(writes, ordered=False)
             self._known_values |= values
 
     # --- Events out ---
@@ -461,12 +465,3 @@ class _Names:
     def ids_of(self, field: str, name: str) -> Collection[str]:
         """The node ids seen with this name."""
         return frozenset(self._node_ids.get(name, ())) if field == "node_id" else frozenset()
-
-
-async def _prepared(events: Sequence[Event]) -> list[NewEvent]:
-    """The documents of a batch, made without keeping the event loop for long."""
-    found: list[NewEvent] = []
-    for start in range(0, len(events), _PREPARED_AT_ONCE):
-        found += [NewEvent(event) for event in events[start : start + _PREPARED_AT_ONCE]]
-        await asyncio.sleep(0)
-    return found

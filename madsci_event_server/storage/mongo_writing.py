@@ -4,6 +4,7 @@ In a transaction the counter comes first: whoever takes it holds it until the co
 committed in the order of the places they give, from whichever server.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ from madsci_event_server.storage.mongo_documents import (
     META,
     NAMES,
     READ,
+    Batch,
     NewEvent,
     changes_of_raise,
     event_of,
@@ -35,13 +37,28 @@ class SomeAreKnown(Exception):
     """Some of the ids to append are stored already, or come twice: the sign to look them up."""
 
 
-async def append_new(database: Database, session: Session, events: Sequence[NewEvent]) -> list[Appended]:
+async def append_new(database: Database, session: Session, batch: Batch) -> list[Appended]:
     """Stores events that all are new. Raises SomeAreKnown, and then nothing is stored."""
-    if len({new.event_id for new in events}) != len(events):
+    if len({event.event_id for event in batch.events}) != len(batch.events):
         raise SomeAreKnown
-    seq = await _take(database, session, len(events)) - len(events)
-    appended = [Appended(Outcome.STORED, new.place(seq + position)) for position, new in enumerate(events, 1)]
-    await _insert(database, session, events)
+    seq = await _take(database, session, len(batch.events)) - len(batch.events)
+    appended: list[Appended] = []
+    inserting: asyncio.Task[None] | None = None
+    try:
+        async for part in batch.parts():
+            for new in part:
+                seq += 1
+                appended.append(Appended(Outcome.STORED, new.place(seq)))
+            if inserting is not None:
+                await inserting
+            inserting = asyncio.create_task(_insert(database, session, part))
+        if inserting is not None:
+            await inserting
+    finally:
+        if inserting is not None and not inserting.done():
+            inserting.cancel()
+            await asyncio.gather(inserting, return_exceptions=True)
+    await _add_names(database, session, await batch.all())
     return appended
 
 
@@ -62,6 +79,7 @@ async def append_any(
     await database.collection(META).update_one({"_id": COUNTER}, {"$set": {"last_seq": outcomes.seq}}, session=session)
     if outcomes.added:
         await _insert(database, session, outcomes.added)
+        await _add_names(database, session, outcomes.added)
     if outcomes.raises:
         await database.collection(EVENTS).bulk_write(outcomes.raises, session=session)
     return appended
@@ -190,7 +208,6 @@ async def _insert(database: Database, session: Session | None, added: Sequence[N
         if _has_duplicate(error):
             raise SomeAreKnown from None
         raise
-    await _add_names(database, session, added)
 
 
 def _has_duplicate(error: BulkWriteError) -> bool:

@@ -289,7 +289,7 @@ async def test_refusals_are_final(status: int) -> None:
 
 
 async def test_an_overloaded_server_is_given_the_time_it_asks_for() -> None:
-    with scripted_server(always(Reply(503, {"detail": "too many"}, {"Retry-After": "7"}))) as scripted:
+    with scripted_server(always(Reply(503, {"detail": "too many", "errors": []}, {"Retry-After": "7"}))) as scripted:
         async with following(scripted.url) as stream:
             item = await stream.next()
 

@@ -13,7 +13,7 @@ from madsci_event_server.errors import InvalidQuery
 from madsci_event_server.event import Event, time_to_us
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.base import FACET_FIELDS, EventStore, StoredEvent
-from tests.contract.conftest import NewStore
+from tests.contract.conftest import ADDRESSES, NewStore
 from tests.factories import NOON, event_lists, queries
 
 
@@ -65,6 +65,7 @@ any_events_and_queries = given(
 )
 
 
+@pytest.mark.parametrize("kind", sorted(set(ADDRESSES) - {"mongodb-standalone"}))  # it answers as a replica set does
 @examples(25)
 @any_events_and_queries
 async def test_what_is_found_is_what_matches(

@@ -81,21 +81,23 @@ class StalledReader:
 
     @classmethod
     async def connected(cls, port: int, target: str = "/events/stream") -> Self:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
         writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await reader.readuntil(b"event: hello")
         return cls(reader, writer)
 
     async def ids_until(self, last: str) -> list[str]:
         """Reads on: the ids of all events up to this one, in their order."""
-        text = b""
-        marker = f'"event_id":"{last}"'.encode()
+        parts: list[bytes] = []
+        tail, marker = b"", f'"event_id":"{last}"'.encode()
         async with asyncio.timeout(WAIT_SECONDS):
-            while marker not in text[-4000:]:
+            while marker not in tail:
                 part = await self._reader.read(1 << 16)
                 assert part, "the stream ended"
-                text += part
-        return [found.split(b'"', 1)[0].decode() for found in text.split(b'"event_id":"')[1:]]
+                parts.append(part)
+                tail = (tail + part)[-(1 << 16) - len(marker) :]
+        found = b"".join(parts).split(b'"event_id":"')[1:]
+        return [text[: text.index(b'"')].decode() for text in found]
 
     async def close(self) -> None:
         self._writer.close()

@@ -42,10 +42,12 @@ def madsci_manager(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> 
     port, folder = free_port(), tmp_path_factory.mktemp("madsci")
     environment = {"EVENT_SERVER_URL": f"http://127.0.0.1:{port}/", "EVENT_DB_URL": mongod.url}
     command = [str(environment_of(MADSCI_2026_SERVER)), "-m", "madsci.event_manager.event_server"]
-    with Process(command, cwd=folder, environment=dict(os.environ) | environment) as process:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            wait_until_up(client, process)
-            yield client
+    with (
+        Process(command, cwd=folder, environment=dict(os.environ) | environment) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
+        wait_until_up(client, process)
+        yield client
 
 
 def wait_until_up(client: httpx.Client, process: Process) -> None:
@@ -60,11 +62,17 @@ def wait_until_up(client: httpx.Client, process: Process) -> None:
         time.sleep(0.1)  # another's program: it can only be looked at from outside
 
 
-async def test_what_madsci_stored_becomes_events(madsci_manager: httpx.Client, mongod: Mongod, lab: Path) -> None:
+def sent_to(manager: httpx.Client) -> dict[str, Any]:
+    """Has MADSci store the events and archive one; all that it then has."""
     for event in SENT:
-        madsci_manager.post("/event", json=event).raise_for_status()
-    madsci_manager.post("/events/archive", json={"event_ids": ["any text"]}).raise_for_status()
-    stored = madsci_manager.post("/events/query", json={}).json()
+        manager.post("/event", json=event).raise_for_status()
+    manager.post("/events/archive", json={"event_ids": ["any text"]}).raise_for_status()
+    found: dict[str, Any] = manager.post("/events/query", json={}).json()
+    return found
+
+
+async def test_what_madsci_stored_becomes_events(madsci_manager: httpx.Client, mongod: Mongod, lab: Path) -> None:
+    stored = sent_to(madsci_manager)
 
     copied = copy(mongod.url.replace("/?", "/madsci_events?"))
 
