@@ -128,7 +128,7 @@ def first_cells(text: str, heading: str) -> list[str]:
 def runs_of_ours(text: str) -> list[list[str]]:
     """The command lines in a text that run `madsci-events`, up to a pipe or redirection."""
     lines = re.findall(r"^\W*(?:until )?madsci-events (.*)$", text.replace("\\\n", " "), re.MULTILINE)
-    return [shlex.split(re.split(r" [|>]|;| 2>", line)[0], comments=True) for line in lines]
+    return [shlex.split(re.split(r" [|>]|;| 2>| &&", line)[0], comments=True) for line in lines]
 
 
 def parse(command: Any, arguments: list[str], name: str = "madsci-events", parent: Any = None) -> None:
@@ -137,8 +137,8 @@ def parse(command: Any, arguments: list[str], name: str = "madsci-events", paren
     context = command.make_context(name, list(arguments), parent=parent, obj=invocation)
     rest = [*getattr(context, "_protected_args", ()), *context.args]
     if isinstance(command, typer.core.TyperGroup) and rest:
-        name, chosen, rest = command.resolve_command(context, rest)
-        parse(chosen, rest, name, context)
+        chosen_name, chosen, rest = command.resolve_command(context, rest)
+        parse(chosen, rest, str(chosen_name), context)
 
 
 def all_commands(command: Any, name: str = "madsci-events") -> Iterator[tuple[str, Any]]:

@@ -25,7 +25,7 @@ EXAMPLES: Final = """
 
 def register_in(app: typer.Typer) -> None:
     """Adds the commands."""
-    store = typer.Typer(cls=Group, help="Copy events between stores, or from MADSci's.", rich_markup_mode=None)
+    store = typer.Typer(cls=Group, help="Copy events between stores, or from MADSci's.", epilog=EXAMPLES)
     register(store, copy, panel="Stores", examples=EXAMPLES)
     app.add_typer(store, name="store", rich_help_panel="Keep")
 

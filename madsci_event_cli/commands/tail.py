@@ -149,7 +149,7 @@ class _Tailing:
         self, output: Output, paths: Sequence[str], number: int, after: str | None, seconds: float | None
     ) -> ExitCode:
         """Shows the last ones, then follows until an ending, the time is over, or Ctrl-C."""
-        import asyncio
+        import asyncio  # 30 ms, which help does without
 
         code = ExitCode.INCOMPLETE if self._endings.awaited else ExitCode.OK
         try:

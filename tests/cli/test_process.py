@@ -49,7 +49,22 @@ def environment(server: str, **more: str) -> dict[str, str]:
 # --- what is loaded --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["query"], ["get"], ["log"], ["status"], ["archive"], ["purge"], ["serve"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["query"],
+        ["get"],
+        ["log"],
+        ["status"],
+        ["archive"],
+        ["purge"],
+        ["serve"],
+        ["manager", "add"],
+        ["doctor"],
+        ["profile"],
+    ],
+)
 def test_help_loads_nothing_heavy(command: list[str]) -> None:
     heavy = {"fastapi", "starlette", "uvicorn", "pymongo", "httpx", "pydantic", "textual", "rich", "asyncio"}
 
