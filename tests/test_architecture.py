@@ -69,6 +69,7 @@ def test_the_command_line_imports_only_the_contract_from_the_server(graph: grimp
             ("madsci_event_cli.commands.serve", "madsci_event_server.serving"),
             ("madsci_event_cli.commands.store", "madsci_event_server.copying"),
             ("madsci_event_cli.commands.alerts", "madsci_event_server.alerts.definition"),
+            ("madsci_event_cli.commands.store", "madsci_event_server.copying"),
             ("madsci_event_cli.commands.manager", "madsci_event_server.alerts.definition"),
             ("madsci_event_cli.commands.store", "madsci_event_server.copying"),
             ("madsci_event_cli.commands.doctor", "madsci_event_server.examining"),
