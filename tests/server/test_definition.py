@@ -152,7 +152,7 @@ REFUSED = {
     "a rule's filter": (
         "alert_rules:\n  - name: a\n    query:\n      nod: x", 4, "alert_rules[0].query.nod", "node",
     ),
-    "a rule's key": ("alert_rules:\n  - name: a\n    guidence: x", 3, "alert_rules[0].guidence", "guidance"),
+    "a rule's key": ("alert_rules:\n  - {name: a, query: {}, guidence: x}", 2, "alert_rules[0].guidence", "guidance"),
     # YAML
     "a tab": ("name: a\nemail_alerts:\n\tsmtp_port: 1", 3, "", "indent with spaces"),
     "brackets": ("name: [", 1, "", "is not YAML"),
