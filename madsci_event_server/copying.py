@@ -120,7 +120,12 @@ async def _pages(source: EventStore) -> AsyncIterator[Sequence[StoredEvent]]:
 async def _alerts(source: EventStore, target: EventStore) -> int:
     """Alerts, silences and mails; how many alerts. Alerting goes on from the same place."""
     old, new = source.alert_store(), target.alert_store()
-    alerts = await old.alerts(list(AlertState), _EVERYTHING)
+    # A revision is of the store that counts it: what an earlier copy left there is written over, the rest is new.
+    revisions = {alert.alert_id: alert.revision for alert in await new.alerts(list(AlertState), _EVERYTHING)}
+    alerts = [
+        alert.model_copy(update={"revision": revisions.get(alert.alert_id, 0)})
+        for alert in await old.alerts(list(AlertState), _EVERYTHING)
+    ]
     for start in range(0, len(alerts), _BATCH):
         await new.apply(Change(alerts=alerts[start : start + _BATCH]))
     await new.apply(Change(silences=await old.silences()))
