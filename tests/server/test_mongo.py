@@ -188,6 +188,17 @@ async def post_all(client: httpx.AsyncClient, ids: list[str], acknowledged: Ackn
                 assert int(answer.headers["Retry-After"]) > 0
 
 
+async def received_ids(client: httpx.AsyncClient) -> AsyncIterator[str]:
+    """The ids of all events, in received order."""
+    after = None
+    while True:
+        page = (await client.post("/events/search", json={"order": "received", "limit": 10_000, "after": after})).json()
+        for event in page["events"]:
+            yield event["event_id"]
+        if (after := page["next"]) is None:
+            return
+
+
 async def survive_kills(folder: Path, *, kills: int, events: int) -> None:
     """Posts through a replica set of three whose primary is killed again and again."""
     with Mongod.replica_set(folder / "mongod", 3) as deployment:
@@ -204,9 +215,8 @@ async def survive_kills(folder: Path, *, kills: int, events: int) -> None:
                     killed = await asyncio.to_thread(deployment.kill_primary)
                     await asyncio.to_thread(killed.start)
                 await asyncio.gather(*writers)
-                found = (await client.post("/events/search", json={"order": "received", "limit": 10_000})).json()
+                stored = [event_id async for event_id in received_ids(client)]
                 assert server.process.running, "it needed no restart"
-        stored = [event["event_id"] for event in found["events"]]
 
         assert sorted(stored) == sorted(answers)
         assert len(stored) == 8 * events
