@@ -45,12 +45,15 @@ class Terminal:
         self._process.wait()
         os.close(self._main)
 
-    def read_until(self, text: str) -> bytes:
-        """What it writes until this text was written. Raises TimeoutError."""
+    def read_until(self, *texts: str) -> bytes:
+        """What it writes until all these texts were written, in whatever order. Raises TimeoutError.
+
+        One call for what one screen shows: what was read with one text is not read again for the next.
+        """
         found = b""
-        while text.encode() not in found:
+        while missing := [text for text in texts if text.encode() not in found]:
             if not select.select([self._main], [], [], WAIT_SECONDS)[0]:
-                raise TimeoutError(f"no {text!r} in {found[-2000:]!r}")
+                raise TimeoutError(f"no {missing} in {found[-2000:]!r}")
             found += os.read(self._main, 65_536)
         return found
 

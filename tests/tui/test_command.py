@@ -84,5 +84,4 @@ def test_a_pipe_that_ends_is_said_to_have_ended(lab: Path) -> None:
     write_events(lab / "events.jsonl", numbered(3))
 
     with Terminal("printf '%s' \"$(cat events.jsonl)\" | {tui} -") as terminal:
-        terminal.read_until("message 2")
-        terminal.read_until("END")
+        terminal.read_until("message 2", "END")
