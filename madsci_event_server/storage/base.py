@@ -22,6 +22,7 @@ from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.query import EventQuery, NameDirectory
 from madsci_event_server.storage.alert_base import AlertStore
+from madsci_event_server.vocabulary import ID_FIELDS
 
 DEFAULT_QUERY_SECONDS = 10.0
 """How long one query may take before QueryTimedOut."""
@@ -279,22 +280,5 @@ class SharedStore(Protocol):
         """
 
 
-FACET_FIELDS = (
-    "log_level",
-    "kind",
-    "event_type",
-    "name",
-    "alert",
-    "user_id",
-    "experiment_id",
-    "campaign_id",
-    "project_id",
-    "node_id",
-    "workcell_id",
-    "lab_id",
-    "step_id",
-    "workflow_id",
-    "manager_id",
-    "action_id",
-)
+FACET_FIELDS = ("log_level", "kind", "event_type", "name", "alert", *ID_FIELDS)
 """What can be counted by value: also any `source.KEY`."""
