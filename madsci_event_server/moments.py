@@ -40,9 +40,9 @@ def format_time(moment: datetime) -> str:
     """`YYYY-MM-DDTHH:MM:SS.ffffffZ`: always 27 characters, so text order is time order."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    if moment.microsecond:
+    if moment.microsecond and type(moment) is datetime:
         return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()  # at a fifth of the cost
-    return moment.isoformat()[:19] + ".000000Z"
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 @lru_cache(maxsize=16)

@@ -44,8 +44,7 @@ class Outcome(StrEnum):
     """Another event has this id; that one is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """One event as it stands in the store."""
 
     seq: int
@@ -65,8 +64,7 @@ class StoredEvent:
         return Event.stored(parse_stored(self.body))
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """What became of one event of an append."""
 
     outcome: Outcome

@@ -31,6 +31,7 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.sqlite_database import Database
+from madsci_event_server.storage.sqlite_rows import NewEvent
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, EVERY_EVENT, MIGRATIONS
 
 _LOOKUP_SECONDS: Final = 60.0
@@ -81,20 +82,28 @@ class SQLiteStore:
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order."""
 
-        def prepare() -> list[sqlite_writing.NewEvent]:
-            return [sqlite_writing.NewEvent(event) for event in events]
+        database, labels = self._database, self._labels
+        prepared: list[NewEvent] = []
 
-        def work(connection: sqlite3.Connection, prepared: list[sqlite_writing.NewEvent]) -> list[Appended]:
-            return sqlite_writing.append(connection, prepared, self._labels)
+        def prepare() -> None:
+            prepared.extend([NewEvent(event) for event in events])
 
         try:
-            appended = await self._database.prepare_and_write(prepare, work)
+            try:
+                appended = await database.prepare_and_write(
+                    prepare, lambda connection, _: sqlite_writing.append_new(connection, prepared, labels)
+                )
+            except sqlite_writing.SomeAreKnown:
+                labels.forget()
+                appended = await database.write(
+                    lambda connection: sqlite_writing.append_any(connection, prepared, labels)
+                )
         except BaseException:
-            self._labels.forget()
+            labels.forget()
             raise
-        for event, one in zip(events, appended, strict=True):
-            if one.outcome is Outcome.STORED:
-                self._names.add(event.named_ids)
+        for new, one in zip(prepared, appended, strict=True):
+            if new.named_ids and one.outcome is Outcome.STORED:
+                self._names.add(new.named_ids)
         return appended
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
