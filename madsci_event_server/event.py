@@ -21,6 +21,7 @@ from madsci_event_server.json_text import (
     encode_json,
     encode_queryable,
     parse_json,
+    parse_stored,
     parse_tidy_beside,
     queryable,
 )
@@ -55,6 +56,8 @@ from madsci_event_server.words import distinct_words
 
 NOT_ARCHIVED_TAIL: Final = b'"archived":false,"archived_at":null}'
 """How the bytes of every event end that is not archived; `archived_tail` is what replaces it."""
+
+_NOT_RECEIVED_TAIL: Final = b'"received_at":null,' + NOT_ARCHIVED_TAIL
 
 _NO_IDS: Final[dict[str, Any]] = dict.fromkeys(SOURCE_ID_FIELDS)
 
@@ -200,6 +203,10 @@ class Event(BaseModel):
         fields = {name: self.__dict__[name] for name in _EVENT_FIELDS} | update
         return _constructed(type(self), fields, dict(self.__pydantic_extra__ or {}), set(fields))
 
+    def stamp(self, received_at: datetime) -> None:
+        """Says when the server took it, without the cost of a model's assignment."""
+        self.__dict__["received_at"] = received_at
+
     def wire(self) -> dict[str, Any]:
         """The event as every answer carries it: the id under both keys, `archived` and `archived_at` last."""
         fields = self.__dict__
@@ -333,6 +340,16 @@ def _constructed(cls: type[_M], fields: dict[str, Any], extra: dict[str, Any], n
     object.__setattr__(instance, "__pydantic_extra__", extra)
     object.__setattr__(instance, "__pydantic_private__", None)
     return instance
+
+
+def stamped(body: bytes, received_at: datetime) -> bytes:
+    """The bytes of the event that these are the bytes of, had it been stamped before it was encoded."""
+    if not body.endswith(_NOT_RECEIVED_TAIL):
+        event = Event.stored(parse_stored(body))
+        event.stamp(received_at)
+        return event.encode()
+    head, moment = body[: -len(_NOT_RECEIVED_TAIL)], format_shared_time(received_at) or ""
+    return b'%b"received_at":"%b",%b' % (head, moment.encode(), NOT_ARCHIVED_TAIL)
 
 
 Sameness = Literal["duplicate", "raised", "conflict"]

@@ -81,30 +81,29 @@ class SQLiteStore:
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order."""
+        return await self.append_prepared([self.prepare(event) for event in events])
 
-        database, labels = self._database, self._labels
-        prepared: list[NewEvent] = []
+    def prepare(self, event: Event) -> NewEvent:
+        """The event as rows of the tables."""
+        return NewEvent(event)
 
-        def prepare() -> None:
-            prepared.extend([NewEvent(event) for event in events])
-
+    async def append_prepared(self, events: Sequence[NewEvent]) -> list[Appended]:
+        """The same as `append`."""
         try:
-            try:
-                appended = await database.prepare_and_write(
-                    prepare, lambda connection, _: sqlite_writing.append_new(connection, prepared, labels)
-                )
-            except sqlite_writing.SomeAreKnown:
-                labels.forget()
-                appended = await database.write(
-                    lambda connection: sqlite_writing.append_any(connection, prepared, labels)
-                )
-        except BaseException:
-            labels.forget()
-            raise
-        for new, one in zip(prepared, appended, strict=True):
+            appended = await self._append(sqlite_writing.append_new, events)
+        except sqlite_writing.SomeAreKnown:
+            appended = await self._append(sqlite_writing.append_any, events)
+        for new, one in zip(events, appended, strict=True):
             if new.named_ids and one.outcome is Outcome.STORED:
                 self._names.add(new.named_ids)
         return appended
+
+    async def _append(self, work: sqlite_writing.Append, events: Sequence[NewEvent]) -> list[Appended]:
+        try:
+            return await self._database.write(lambda connection: work(connection, events, self._labels))
+        except BaseException:
+            self._labels.forget()
+            raise
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
         """Stores events in the places they had elsewhere."""
@@ -115,8 +114,8 @@ class SQLiteStore:
         except BaseException:
             self._labels.forget()
             raise
-        for event in restored:
-            self._names.add(event.named_ids)
+        for new in restored:
+            self._names.add(new.named_ids)
         return len(restored)
 
     async def get(self, event_id: str) -> StoredEvent:

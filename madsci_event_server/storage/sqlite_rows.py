@@ -2,10 +2,11 @@
 
 import struct
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from madsci_event_server.event import Event, time_to_us
+from madsci_event_server.event import Event, stamped, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
@@ -58,13 +59,14 @@ class Row:
 class NewEvent(Row):
     """One event on its way into the tables: all but its place in received order and the numbers of its labels."""
 
-    __slots__ = ("event_type", "named_ids", "sent", "terms", "tokens")
+    __slots__ = ("event_type", "named_ids", "says_when", "terms", "tokens")
 
     def __init__(self, event: Event) -> None:
-        self.sent = event
         if not event.archived and event.archived_at is not None:
             event = event.changed(archived_at=None)  # so that its bytes end as those of an event that is not archived
-        self.known_event = event
+        event.derive()
+        self.says_when = "event_timestamp" in event.model_fields_set
+        self.known_event = None  # it is asked for once in a while: what it holds need not be kept for that
         self.event_id, self.event_type = event.event_id, event.event_type
         self.body = event.encode()
         self.time_us = time_to_us(event.event_timestamp)
@@ -75,6 +77,18 @@ class NewEvent(Row):
         self.terms = terms_of(event)
         self.tokens = indexed_text(event)
         self.named_ids = event.named_ids
+
+    def stamp(self, received_at: datetime) -> None:
+        """Says when the server took it."""
+        self.body = stamped(self.body, received_at)
+
+    @property
+    def again(self) -> Event:
+        """The event, to be compared with a stored one of the same id."""
+        event = Event.stored(parse_stored(self.body))
+        if not self.says_when:
+            event.model_fields_set.discard("event_timestamp")
+        return event
 
     def place(self, seq: int) -> StoredEvent:
         """Gives it its place: it is new."""

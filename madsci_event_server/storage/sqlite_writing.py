@@ -2,7 +2,8 @@
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
@@ -70,6 +71,8 @@ class Labels:
 
 # --- Append ---
 
+Append = Callable[[sqlite3.Connection, Sequence[NewEvent], Labels], list[Appended]]
+
 
 def append_new(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: Labels) -> list[Appended]:
     """Stores events that all are new, in this order. Raises SomeAreKnown: then the transaction is to be given up."""
@@ -96,20 +99,21 @@ def append_any(connection: sqlite3.Connection, events: Sequence[NewEvent], label
         row = rows.get(new.event_id)
         if row is None:
             seq += 1
-            appended.append(Appended(Outcome.STORED, new.place(seq)))
-            rows[new.event_id] = new
-            added.append(new)
+            fresh = rows[new.event_id] = copy(new)  # one of those after it may raise it
+            appended.append(Appended(Outcome.STORED, fresh.place(seq)))
+            added.append(fresh)
             continue
-        outcome = Outcome(compare_again(row.event, new.sent))
+        again = new.again
+        outcome = Outcome(compare_again(row.event, again))
         if outcome is Outcome.RAISED:
             seq += 1
             before_raise.setdefault(row.event_id, (row.state, row.labels))
-            row.change_to(raised(row.event, new.sent), seq)
+            row.change_to(raised(row.event, again), seq)
         appended.append(Appended(outcome, row.stored))
     if seq != last_seq:
         for new in added:
             if new.event.alert and ALERT not in new.terms:  # raised by one of those after it
-                new.terms.append(ALERT)
+                new.terms = [*new.terms, ALERT]
         _insert(connection, added, labels)
         added_ids = {new.event_id for new in added}
         for event_id, before in before_raise.items():
@@ -119,7 +123,7 @@ def append_any(connection: sqlite3.Connection, events: Sequence[NewEvent], label
     return appended
 
 
-def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], labels: Labels) -> list[Event]:
+def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], labels: Labels) -> list[NewEvent]:
     """Stores events in the places they had elsewhere; those that were not here so."""
     rows = _stored_rows(connection, [stored.event.event_id for stored in events])
     changed = not_as_here(events, {event_id: row.stored for event_id, row in rows.items()})
@@ -132,16 +136,17 @@ def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], label
         for event_id in changed.keys() & rows.keys()
     ]
     _delete(connection, before, labels)
-    new = []
+    restored = []
     for stored in changed.values():
-        new.append(NewEvent(stored.event))
-        new[-1].first_seq, new[-1].seq = stored.first_seq, stored.seq
+        new = NewEvent(stored.event)
+        new.first_seq, new.seq = stored.first_seq, stored.seq
+        restored.append(new)
     try:
-        _insert(connection, new, labels)
+        _insert(connection, restored, labels)
     except sqlite3.IntegrityError:
-        raise has_its_own(new[0].event_id) from None
+        raise has_its_own(restored[0].event_id) from None
     _keep_last_seq(connection, max(stored.seq for stored in changed.values()))
-    return [one.sent for one in new]
+    return restored
 
 
 def _stored_rows(connection: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, Row]:
