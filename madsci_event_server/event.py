@@ -7,7 +7,7 @@ event is about (`kind`, `ids`, `name`, `message`) is derived in `subject`, and i
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from orjson import Fragment
@@ -181,9 +181,8 @@ class Event(BaseModel):
         if "source" in fields:
             fields["source"] = OwnershipInfo.stored(parse_source(fields["source"], tidied))
         sent_names = set(fields)
-        for name, make in _EVENT_DEFAULTS_MADE.items():
-            if name not in fields:
-                fields[name] = make()
+        if not sent_names >= _EVENT_DEFAULTS_MADE.keys():
+            fields |= {name: make() for name, make in _EVENT_DEFAULTS_MADE.items() if name not in sent_names}
         return _constructed(cls, _EVENT_DEFAULTS | fields, extra, sent_names)
 
     @classmethod
@@ -329,16 +328,17 @@ _EVENT_DEFAULTS_MADE: Final[Mapping[str, Callable[[], Any]]] = {
     for name, field in Event.model_fields.items()
     if field.default_factory is not None
 }
+_set: Final = object.__setattr__
 _M = TypeVar("_M", bound=BaseModel)
 
 
 def _constructed(cls: type[_M], fields: dict[str, Any], extra: dict[str, Any], names: set[str]) -> _M:
     """An instance without validation. Not `model_construct`: an extra field may be called `cls` or `_fields_set`."""
     instance = cls.__new__(cls)
-    object.__setattr__(instance, "__dict__", fields)
-    object.__setattr__(instance, "__pydantic_fields_set__", names)
-    object.__setattr__(instance, "__pydantic_extra__", extra)
-    object.__setattr__(instance, "__pydantic_private__", None)
+    _set(instance, "__dict__", fields)
+    _set(instance, "__pydantic_fields_set__", names)
+    _set(instance, "__pydantic_extra__", extra)
+    _set(instance, "__pydantic_private__", None)
     return instance
 
 
@@ -348,8 +348,12 @@ def stamped(body: bytes, received_at: datetime) -> bytes:
         event = Event.stored(parse_stored(body))
         event.stamp(received_at)
         return event.encode()
-    head, moment = body[: -len(_NOT_RECEIVED_TAIL)], format_shared_time(received_at) or ""
-    return b'%b"received_at":"%b",%b' % (head, moment.encode(), NOT_ARCHIVED_TAIL)
+    return body[: -len(_NOT_RECEIVED_TAIL)] + _received_tail(received_at)
+
+
+@lru_cache(maxsize=16)
+def _received_tail(received_at: datetime) -> bytes:
+    return b'"received_at":"%b",%b' % (format_time(received_at).encode(), NOT_ARCHIVED_TAIL)
 
 
 Sameness = Literal["duplicate", "raised", "conflict"]

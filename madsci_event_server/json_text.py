@@ -63,7 +63,7 @@ def parse_tidy_beside(body: bytes, member: str | None) -> tuple[Any, bytes | Non
 
     To know that no name is there twice it is written again anyway. None also where there is no such member.
     """
-    if b"\\u0022" in body or _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS):
+    if (b"\\" in body and b"\\u0022" in body) or _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS):
         return DOUBTFUL, None  # orjson reads integers beyond 64 bits as doubles
     try:
         value = orjson.loads(body)
@@ -150,7 +150,7 @@ def encode_queryable(value: object) -> bytes | None:
         body = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
     except TypeError:  # an integer beyond 53 bits
         return None
-    return None if b"\\u0000" in body else body
+    return None if b"\\" in body and b"\\u0000" in body else body
 
 
 def queryable(value: Any) -> Any:

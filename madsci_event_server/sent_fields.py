@@ -50,7 +50,7 @@ def parse_sent(document: object, zone: tzinfo | None, tidied: Tidied) -> tuple[d
 
     The server's own fields are in neither. Raises InvalidEvent.
     """
-    if not isinstance(document, Mapping):
+    if type(document) is not dict and not isinstance(document, Mapping):
         raise InvalidEvent("event", f"must be a JSON object, not {_json_kind(document)}", value=document)
     found: dict[str, Any] = {}
     get = document.get
@@ -88,7 +88,7 @@ def parse_server_fields(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def parse_source(value: object, tidied: Tidied) -> dict[str, Any]:
     """A source's ids, checked, and whatever else stands beside them. Raises InvalidEvent."""
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidEvent(
             "source", f'must be an object such as {{"node_id": "01J..."}}, not {_json_kind(value)}', value=value
         )

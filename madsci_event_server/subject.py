@@ -50,8 +50,7 @@ def ids_of(source: Mapping[str, str | None], others: Mapping[str, Any], data: ob
     inner = data if isinstance(data, dict) else {}
     found = {}
     for field in SOURCE_ID_FIELDS:
-        value = source.get(field)
-        if value is None and (value := inner.get(field)) is None:
+        if (value := source.get(field)) is None and (value := inner.get(field)) is None:
             continue
         if isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
             found[field] = canonical_id(value)
@@ -95,13 +94,14 @@ def named_ids_of(
     source: Mapping[str, str | None], others: Mapping[str, Any], data: object, ids: Mapping[str, str]
 ) -> tuple[NamedId, ...]:
     """The names this event gives to ids: of who sent it, of the node it is about, and of what it belongs to."""
-    found: dict[tuple[str, str], str] = {}
+    found = []
     field = "node_id" if source.get("node_id") is not None else "manager_id"
     if (sender_id := source.get(field)) is not None and (sender := _sender_name(others, data)):
-        found[field, canonical_id(sender_id)] = str(queryable(sender))
-    if isinstance(data, dict) and not _NAMES.isdisjoint(data):
-        found.update(_names_beside_ids(data, ids))
-    return tuple([NamedId(field, id_, name) for (field, id_), name in found.items()])
+        found.append(NamedId(field, canonical_id(sender_id), str(queryable(sender))))
+    if isinstance(data, dict) and not data.keys().isdisjoint(_NAMES):
+        found += _names_beside_ids(data, ids)
+    # Of two names for one id what stands beside it is meant.
+    return tuple({(named.field, named.id): named for named in found}.values()) if len(found) > 1 else tuple(found)
 
 
 def texts_of(data: object, texts: list[str]) -> None:
@@ -150,13 +150,13 @@ def _component_name(data: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _names_beside_ids(data: Mapping[str, Any], ids: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], str] = {}
+def _names_beside_ids(data: Mapping[str, Any], ids: Mapping[str, str]) -> list[NamedId]:
+    found = []
     node_id, node_name = data.get("node_id"), data.get("node_name")
     if isinstance(node_id, str) and node_id and isinstance(node_name, str) and node_name:
-        found["node_id", canonical_id(node_id)] = node_name
+        found.append(NamedId("node_id", canonical_id(node_id), node_name))
     for name_field, id_field in NAMED_BY.items():
         name = data.get(name_field)
         if isinstance(name, str) and name and id_field in ids:
-            found[id_field, ids[id_field]] = name
+            found.append(NamedId(id_field, ids[id_field], name))
     return found

@@ -41,10 +41,13 @@ def _collect(value: Any, name: str, texts: list[str], marks: set[str]) -> None:
     if kind is dict:
         marks.add(_known_names.marks(tuple(value)))
         for inner_name, inner in value.items():
-            if type(inner) is str:
+            inner_kind = type(inner)
+            if inner_kind is str:
                 texts.append(inner)
-            elif inner is not None:
+            elif inner_kind is dict or inner_kind is list:
                 _collect(inner, inner_name, texts, marks)
+            elif inner is not None:
+                marks.add(value_mark(inner_name, inner))
     elif kind is list:
         for inner in value:
             _collect(inner, name, texts, marks)
