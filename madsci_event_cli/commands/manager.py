@@ -137,7 +137,7 @@ def _target(path: Path | None, name: str) -> Path:
 
 def _fields_of(path: Path) -> dict[str, Any]:
     """What a definition says already, as it says it; nothing where it is not one."""
-    from madsci_event_server.located_yaml import read_yaml
+    from madsci_event_server.definition.located_yaml import read_yaml
 
     try:
         return {name: value for name, value in read_yaml(path).document.items() if value is not None}
