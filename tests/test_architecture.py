@@ -100,7 +100,7 @@ def test_the_contract_is_light(graph: grimp.ImportGraph, leaf: str, heavy: str) 
 
 
 @pytest.mark.parametrize("face", ["typer", "rich", "textual"])
-@pytest.mark.parametrize("module", ["reader", "client", "spool"])
+@pytest.mark.parametrize("module", ["reader", "client", "spool", "sending"])
 def test_what_a_lab_imports_has_no_face(graph: grimp.ImportGraph, module: str, face: str) -> None:
     assert reaches(graph, f"madsci_event_cli.{module}", face) is None
 
