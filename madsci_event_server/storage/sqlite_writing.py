@@ -255,15 +255,15 @@ def _insert_values(
 ) -> None:
     """Many rows a statement: Python's lock is taken again after each, and whoever computes meanwhile holds it long.
 
-    The numbers of rows are powers of two, so that few statements have to be prepared and kept.
+    The numbers of rows are powers of two, so that few statements have to be prepared and kept; rows too many are NULL.
     """
-    at, some = 0, _MAX_ROWS
-    while at < len(values):
-        while some * columns > len(values) - at:
-            some //= 2
-        end = at + some * columns
-        connection.execute(f"INSERT {into} VALUES {_marks(columns, some)} {on_conflict}", values[at:end])
-        at = end
+    for at in range(0, len(values), _MAX_ROWS * columns):
+        some = values[at : at + _MAX_ROWS * columns]
+        rows = 1 << (len(some) // columns - 1).bit_length()
+        connection.execute(
+            f"INSERT {into} SELECT * FROM (VALUES {_marks(columns, rows)}) WHERE column1 IS NOT NULL {on_conflict}",
+            [*some, *[None] * (rows * columns - len(some))],
+        )
 
 
 @lru_cache(maxsize=128)
