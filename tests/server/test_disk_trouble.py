@@ -43,7 +43,7 @@ def an_event(event_id: str) -> dict[str, object]:
 
 def send_until_refused(client: httpx.Client) -> tuple[list[str], httpx.Response]:
     """The ids of what was acknowledged, and the answer to what was not."""
-    acknowledged = []
+    acknowledged: list[str] = []
     for number in count():
         answer = client.post("/event", json=an_event(f"e{number}"))
         if answer.status_code != 200:
