@@ -111,14 +111,14 @@ def append_any(connection: sqlite3.Connection, events: Sequence[NewEvent], label
             row.change_to(raised(row.event, again), seq)
         appended.append(Appended(outcome, row.stored))
     if seq != last_seq:
-        for new in added:
-            if new.event.alert and ALERT not in new.terms:  # raised by one of those after it
-                new.terms = [*new.terms, ALERT]
+        raised_rows = [rows[event_id] for event_id in before_raise]
+        for row in raised_rows:
+            if isinstance(row, NewEvent) and row.event.alert and ALERT not in row.terms:
+                row.terms = [*row.terms, ALERT]
         _insert(connection, added, labels)
-        added_ids = {new.event_id for new in added}
-        for event_id, before in before_raise.items():
-            if event_id not in added_ids:
-                _update(connection, rows[event_id], before, labels)
+        for row in raised_rows:
+            if not isinstance(row, NewEvent):
+                _update(connection, row, before_raise[row.event_id], labels)
         _keep_last_seq(connection, seq)
     return appended
 

@@ -263,6 +263,19 @@ async def test_a_file_damaged_while_open_is_said(path: Path) -> None:
             await store.find(a_query())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257, 600])
+async def test_a_commit_of_any_size_is_stored_whole(path: Path, count: int) -> None:
+    """Statements are padded to a few sizes: no event is left out, and no row of padding is stored."""
+    sent = [an_event("step", id=f"e{number}", node_id=NODES[number % 2]) for number in range(count)]
+    async with SQLiteStore(path) as store:
+        await store.append(sent)
+
+        assert [stored.event.event_id async for stored in every_event(store)] == [event.event_id for event in sent]
+        assert (await store.status()).events == count
+        by_node = (await store.facets(a_query(), ["node_id"], 10)).facets["node_id"]
+        assert sum(node.count for node in by_node) == count
+
+
 async def test_a_failed_append_stores_nothing_of_it(path: Path) -> None:
     """The labels of what failed are forgotten, too: those in memory must be those in the file."""
     async with SQLiteStore(path) as store:
