@@ -105,6 +105,12 @@ def test_what_is_skipped_unparsed_matches_no_rule(
         assert book.can_skip(event.encode()) is (not book.judge(event))
 
 
+def test_an_id_that_looks_like_the_rest_of_an_event_hides_no_alert() -> None:
+    event = an_event("x", id='"event_timestamp":', alert=True)
+
+    assert not a_book().can_skip(event.encode())
+
+
 def test_a_rule_without_recipients_mails_those_of_the_definition() -> None:
     book = a_book(ARM, {"name": "lid", "query": {"search": "lid"}, "guidance": "close it"})
 
