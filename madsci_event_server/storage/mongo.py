@@ -82,7 +82,7 @@ class MongoStore:
         self._query_seconds = query_seconds
         self._alerts = MongoAlertStore(self._database)
         self._names = _Names()
-        self._known_values: set[str] = set()
+        self._known_values: set[tuple[str, str]] = set()
         self._store_id = ""
         self._writing = asyncio.Lock()
         self._lease: Lease | None = None
@@ -137,12 +137,12 @@ class MongoStore:
             nonlocal perhaps_stored
             perhaps_stored |= perhaps_committed
             appended = await mongo_writing.append_new(self._database, session, batch)
-            await self._know_values(await batch.all())
+            await self._know_values(batch.events)
             return appended
 
         async def any_of_them(session: Session, perhaps_committed: bool) -> list[Appended]:
+            await self._know_values(batch.events)
             new = await batch.all()
-            await self._know_values(new)
             return await mongo_writing.append_any(
                 self._database, session, new, perhaps_stored=perhaps_stored or perhaps_committed
             )
@@ -153,7 +153,7 @@ class MongoStore:
             return await self._database.transaction(any_of_them)
 
     async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
-        await self._know_values(new)
+        await self._know_values([one.event for one in new])
         with self._database.lookup():
             known = await mongo_writing.stored_events(self._database, None, [event.event_id for event in new])
             last = await lease.reserve(len(new))
@@ -176,21 +176,19 @@ class MongoStore:
                 with self._database.lookup(RETRY_SECONDS):
                     restored = await mongo_writing.restore(self._database, None, events)
                 self._lease.last_seq = max(self._lease.last_seq, last)
-            await self._know_values(restored)
+            await self._know_values([one.event for one in restored])
         for one in restored:
-            self._names.add(one.named)
+            self._names.add(one.event.named_ids)
         return len(restored)
 
-    async def _know_values(self, new: Sequence[NewEvent]) -> None:
+    async def _know_values(self, events: Sequence[Event]) -> None:
         """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
-        values = {
-            text
-            for one in new
-            for text in (term_text("kind", one.event.kind), term_text("event_type", one.event.event_type))
-        } - self._known_values
+        values = {("kind", event.kind) for event in events} | {("event_type", event.event_type) for event in events}
+        values -= self._known_values
         if values:
-            writes = [UpdateOne({"_id": value}, {"$set": {}}, upsert=True) for value in sorted(values)]
+            ids = sorted(term_text(field, value) for field, value in values)
             with self._database.lookup():
+                writes = [UpdateOne({"_id": id_}, {"$set": {}}, upsert=True) for id_ in ids]
                 await self._database.collection(VALUES).bulk_write(writes, ordered=False)
             self._known_values |= values
 

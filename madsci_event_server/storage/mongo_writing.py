@@ -5,14 +5,14 @@ committed in the order of the places they give, from whichever server.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from collections.abc import Collection, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from madsci_event_server.errors import StoreUnusable
-from madsci_event_server.event import Event, NamedId, compare_again, raised
+from madsci_event_server.event import Event, NamedId, compare_again, raised, time_to_us
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
 from madsci_event_server.storage.mongo_database import Database, Document, Session
 from madsci_event_server.storage.mongo_documents import (
@@ -28,9 +28,35 @@ from madsci_event_server.storage.mongo_documents import (
     stored_of,
 )
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 _DUPLICATE_KEY: Final = 11000
 
-Write = InsertOne[Document] | UpdateOne
+Write = InsertOne[Any] | UpdateOne
+
+
+class _UnderWay:
+    """What MongoDB does meanwhile: one thing after the other, as a transaction wants it; none is left behind."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Begins it; the one before must be done."""
+        self._task = asyncio.create_task(work)
+
+    async def done(self) -> Any:
+        """Its result, once it is there. Raises what it raises."""
+        return None if self._task is None else await self._task
 
 
 class SomeAreKnown(Exception):
@@ -41,25 +67,27 @@ async def append_new(database: Database, session: Session, batch: Batch) -> list
     """Stores events that all are new. Raises SomeAreKnown, and then nothing is stored."""
     if len({event.event_id for event in batch.events}) != len(batch.events):
         raise SomeAreKnown
-    seq = await _take(database, session, len(batch.events)) - len(batch.events)
     appended: list[Appended] = []
-    inserting: asyncio.Task[None] | None = None
-    try:
+    async with _UnderWay() as under_way:
+        under_way.start(_begin(database, session, batch.events))
+        await batch.part(0)
+        seq: int = await under_way.done()
         async for part in batch.parts():
             for new in part:
                 seq += 1
                 appended.append(Appended(Outcome.STORED, new.place(seq)))
-            if inserting is not None:
-                await inserting
-            inserting = asyncio.create_task(_insert(database, session, part))
-        if inserting is not None:
-            await inserting
-    finally:
-        if inserting is not None and not inserting.done():
-            inserting.cancel()
-            await asyncio.gather(inserting, return_exceptions=True)
-    await _add_names(database, session, await batch.all())
+            inserts = [new.insert() for new in part]
+            await under_way.done()
+            under_way.start(_insert(database, session, inserts))
+        await under_way.done()
     return appended
+
+
+async def _begin(database: Database, session: Session, events: Sequence[Event]) -> int:
+    """Takes the places of new events; the last place before them."""
+    last = await _take(database, session, len(events))
+    await _add_names(database, session, events)
+    return last - len(events)
 
 
 async def append_any(
@@ -78,8 +106,8 @@ async def append_any(
         return appended
     await database.collection(META).update_one({"_id": COUNTER}, {"$set": {"last_seq": outcomes.seq}}, session=session)
     if outcomes.added:
-        await _insert(database, session, outcomes.added)
-        await _add_names(database, session, outcomes.added)
+        await _insert(database, session, [new.insert() for new in outcomes.added])
+        await _add_names(database, session, [new.event for new in outcomes.added])
     if outcomes.raises:
         await database.collection(EVENTS).bulk_write(outcomes.raises, session=session)
     return appended
@@ -89,7 +117,7 @@ async def append_alone(database: Database, events: Sequence[NewEvent], outcomes:
     """The same without a transaction: in order of their places, so that they are seen in that order."""
     appended = [outcomes.of(new) for new in events]
     if outcomes.added:
-        await _add_names(database, None, outcomes.added)
+        await _add_names(database, None, [new.event for new in outcomes.added])
     if writes := outcomes.writes:
         await database.collection(EVENTS).bulk_write(writes)
     return appended
@@ -112,7 +140,7 @@ async def restore(database: Database, session: Session | None, events: Sequence[
         if _has_duplicate(error):
             raise has_its_own(changed[0][1].event_id) from None
         raise
-    await _add_names(database, session, [new for _, new in changed])
+    await _add_names(database, session, [new.event for _, new in changed])
     return [new for _, new in changed]
 
 
@@ -146,7 +174,7 @@ class Outcomes:
     @property
     def writes(self) -> list[Write]:
         """All that is to be written, in order of the places."""
-        places: list[tuple[int, Write]] = [(new.document["seq"], InsertOne(new.document)) for new in self.added]
+        places: list[tuple[int, Write]] = [(new.document["seq"], new.insert()) for new in self.added]
         places += [(seq, _update(seq, event)) for seq, event in self._raised.values()]
         return [write for _, write in sorted(places, key=lambda place: place[0])]
 
@@ -199,11 +227,9 @@ async def _take(database: Database, session: Session, count: int) -> int:
     return int(counter["last_seq"])
 
 
-async def _insert(database: Database, session: Session | None, added: Sequence[NewEvent]) -> None:
+async def _insert(database: Database, session: Session, inserts: Sequence[Write]) -> None:
     try:
-        await database.collection(EVENTS).insert_many([new.document for new in added], session=session)
-    except DuplicateKeyError:
-        raise SomeAreKnown from None
+        await database.collection(EVENTS).bulk_write(inserts, session=session)
     except BulkWriteError as error:
         if _has_duplicate(error):
             raise SomeAreKnown from None
@@ -214,14 +240,16 @@ def _has_duplicate(error: BulkWriteError) -> bool:
     return any(problem.get("code") == _DUPLICATE_KEY for problem in (error.details or {}).get("writeErrors", ()))
 
 
-async def _add_names(database: Database, session: Session | None, added: Iterable[NewEvent]) -> None:
-    seen: dict[NamedId, int] = {}
-    for new in added:
-        for named in new.named:
-            seen[named] = max(new.document["time_us"], seen.get(named, new.document["time_us"]))
+async def _add_names(database: Database, session: Session | None, added: Iterable[Event]) -> None:
+    seen: dict[NamedId, datetime] = {}
+    for event in added:
+        moment = event.event_timestamp
+        for named in event.named_ids:
+            if named not in seen or seen[named] < moment:
+                seen[named] = moment
     if seen:
         writes = [
-            UpdateOne({"_id": _name_key(named)}, {"$max": {"last_seen_us": moment}}, upsert=True)
+            UpdateOne({"_id": _name_key(named)}, {"$max": {"last_seen_us": time_to_us(moment)}}, upsert=True)
             for named, moment in seen.items()
         ]
         await database.collection(NAMES).bulk_write(writes, ordered=False, session=session)
