@@ -67,6 +67,7 @@ INDEXES: Final = (
 """One term or word with a minimum level, newest first, is at most six ranges of an index, merged."""
 
 _IDS_AT_ONCE: Final = 1000
+_SETTLE_SECONDS: Final = 0.05
 _NAMES_EVERY_SECONDS: Final = 5.0
 """How soon this server knows a node's name that another one has seen."""
 _PURGED: Final = "purged"
@@ -86,6 +87,8 @@ class MongoStore:
         self._store_id = ""
         self._writing = asyncio.Lock()
         self._lease: Lease | None = None
+        self._is_settled = True
+        """Whether, on a standalone, every append here is known to have ended there."""
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -155,13 +158,24 @@ class MongoStore:
     async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
         await self._know_values([one.event for one in new])
         with self._database.lookup():
+            await self._settle()
             known = await mongo_writing.stored_events(self._database, None, [event.event_id for event in new])
             last = await lease.reserve(len(new))
-            outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
-            lease.last_seq = last + len(new)  # whatever fails: no place is given twice
+        outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
+        lease.last_given = last + len(new)  # whatever fails: no place is given twice
+        self._is_settled = False
+        with self._database.lookup(lease.seconds_left):
             appended = await mongo_writing.append_alone(self._database, new, outcomes)
-            lease.last_seq = outcomes.seq
+        self._is_settled = True
+        lease.last_seq = lease.last_given = outcomes.seq
         return appended
+
+    async def _settle(self) -> None:
+        """Waits until MongoDB has ended an append that failed here: it might yet store an event in an earlier place."""
+        while not self._is_settled:
+            self._is_settled = not await mongo_writing.is_appending(self._database)
+            if not self._is_settled:
+                await asyncio.sleep(_SETTLE_SECONDS)
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
         """Stores events in the places they had elsewhere."""
@@ -172,10 +186,10 @@ class MongoStore:
                 )
             else:
                 last = max((stored.seq for stored in events), default=0)
-                await self._lease.reserve(max(0, last - self._lease.last_seq))
+                await self._lease.reserve(max(0, last - self._lease.last_given))
                 with self._database.lookup(RETRY_SECONDS):
                     restored = await mongo_writing.restore(self._database, None, events)
-                self._lease.last_seq = max(self._lease.last_seq, last)
+                self._lease.last_seq = self._lease.last_given = max(self._lease.last_given, last)
             await self._know_values([one.event for one in restored])
         for one in restored:
             self._names.add(one.event.named_ids)
@@ -231,6 +245,9 @@ class MongoStore:
         limit = TimeLimit(self._query_seconds)
         async with self._database.snapshot(limit) as session:
             plan = await self._plan(query, session)
+            if self._lease is not None and query.order == "received":
+                # What is in the midst of being stored could be gone after a crash, and its place passed for nothing.
+                plan = plan.narrowed({"seq": {"$lte": self._lease.last_seq}})
             events = self._database.collection(EVENTS)
             return await mongo_finding.find(events, session, limit, query, plan, self._store_id)
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _DUPLICATE_KEY: Final = 11000
+_APPENDING: Final = "madsci-events: append"
+"""By which a write without a transaction is known while it is under way."""
 
 Write = InsertOne[Any] | UpdateOne
 
@@ -119,8 +121,15 @@ async def append_alone(database: Database, events: Sequence[NewEvent], outcomes:
     if outcomes.added:
         await _add_names(database, None, [new.event for new in outcomes.added])
     if writes := outcomes.writes:
-        await database.collection(EVENTS).bulk_write(writes)
+        await database.collection(EVENTS).bulk_write(writes, comment=_APPENDING)
     return appended
+
+
+async def is_appending(database: Database) -> bool:
+    """Whether such a write is at work in MongoDB, whoever still waits for it."""
+    ours = {"ns": f"{database.name}.{EVENTS}", "command.comment": _APPENDING}
+    async with await database.client.admin.aggregate([{"$currentOp": {}}, {"$match": ours}]) as found:
+        return bool(await found.to_list(1))
 
 
 async def restore(database: Database, session: Session | None, events: Sequence[StoredEvent]) -> list[NewEvent]:
