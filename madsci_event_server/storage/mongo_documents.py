@@ -1,7 +1,7 @@
 """Events as documents: what is stored of one, and what is read back.
 
 `body` is the event's JSON up to its archived fields, and the truth; `document` is its queryable form as BSON has it,
-`terms` and `words` what the indexes are of.
+`terms` and `words` what the indexes are of; `about` has the terms of few values once more, in one text.
 """
 
 import asyncio
@@ -28,6 +28,12 @@ COUNTER: Final = "seq"
 
 ARCHIVED: Final = 100
 """Added to the level in `state` of an archived event."""
+
+REPEATED: Final = frozenset(("kind", "event_type", "name", "alert", "node_id", "manager_id", "workcell_id", "lab_id",
+    "user_id", "project_id", "campaign_id"))  # fmt: skip
+"""Fields of few values, which all together are in `about`: to count by them the index is enough."""
+APART: Final = "\0"
+"""Between the terms in `about`; in none of them, as NUL is not in queryable text."""
 
 READ: Final = {"seq": 1, "first_seq": 1, "time_us": 1, "event_type": 1, "archived_us": 1, "body": 1}
 """The fields `stored_of` reads."""
@@ -98,6 +104,7 @@ def _document_of(event: Event, body: bytes) -> Document:
     """The document of an event, without its places."""
     archived_at = event.archived_at
     tail = NOT_ARCHIVED_TAIL if archived_at is None else archived_tail(archived_at)
+    terms = terms_of(event)
     found: Document = {
         "_id": event.event_id,
         "seq": 0,
@@ -105,7 +112,8 @@ def _document_of(event: Event, body: bytes) -> Document:
         "time_us": time_to_us(event.event_timestamp),
         "state": int(event.log_level) + (ARCHIVED if event.archived else 0),
         "event_type": event.event_type,
-        "terms": [term_text(field, value) for field, value in terms_of(event)],
+        "terms": [term_text(field, value) for field, value in terms],
+        "about": APART.join([f"{field}={value}" for field, value in terms if field in REPEATED]),
         "words": list(event.words),
         "document": event.document,
         "body": body[: -len(tail)],
@@ -120,7 +128,7 @@ def changes_of_raise(event: Event, seq: int) -> Document:
     raised = NewEvent(event).document
     return {
         "seq": seq,
-        **{name: raised[name] for name in ("state", "terms", "body")},
+        **{name: raised[name] for name in ("state", "terms", "about", "body")},
         "document.log_level": int(event.log_level),
         "document.alert": event.alert,
     }
