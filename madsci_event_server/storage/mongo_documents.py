@@ -38,8 +38,11 @@ APART: Final = "\0"
 READ: Final = {"seq": 1, "first_seq": 1, "time_us": 1, "event_type": 1, "archived_us": 1, "body": 1}
 """The fields `stored_of` reads."""
 
-MADE_AT_ONCE: Final = 250
-"""Documents made, and sent to MongoDB, in one go: some 10 ms in which nothing else runs."""
+FIRST_SENT: Final = 60
+SENT_AT_ONCE: Final = 500
+"""Documents sent to MongoDB in one go; at first fewer, so that it soon has something to do."""
+MADE_AT_ONCE: Final = 100
+"""Documents made in one go: some 5 ms in which nothing else runs."""
 
 Document = dict[str, Any]
 
@@ -83,17 +86,25 @@ class Batch:
         self._made: list[list[NewEvent]] = []
 
     async def part(self, number: int) -> list[NewEvent]:
-        """So many times MADE_AT_ONCE from the start on; none beyond the end."""
+        """What is sent at once, in order; none beyond the end."""
         while len(self._made) <= number:
-            await asyncio.sleep(0)  # what was sent before goes out first
-            start = len(self._made) * MADE_AT_ONCE
-            self._made.append([NewEvent(event) for event in self.events[start : start + MADE_AT_ONCE]])
+            start = sum(map(len, self._made))
+            self._made.append(await self._new(self.events[start : start + (SENT_AT_ONCE if start else FIRST_SENT)]))
         return self._made[number]
+
+    async def _new(self, events: Sequence[Event]) -> list[NewEvent]:
+        made: list[NewEvent] = []
+        for start in range(0, len(events), MADE_AT_ONCE):
+            await asyncio.sleep(0)  # what was sent before goes out first
+            made += [NewEvent(event) for event in events[start : start + MADE_AT_ONCE]]
+        return made
 
     async def parts(self) -> AsyncIterator[list[NewEvent]]:
         """All of them, in order."""
-        for number in range(-(-len(self.events) // MADE_AT_ONCE)):
-            yield await self.part(number)
+        number = 0
+        while part := await self.part(number):
+            yield part
+            number += 1
 
     async def all(self) -> list[NewEvent]:
         """Their events, in order."""
