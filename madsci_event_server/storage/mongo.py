@@ -39,6 +39,7 @@ from madsci_event_server.storage.mongo_documents import (
     EVENTS,
     META,
     NAMES,
+    RAISED_FROM,
     READ,
     VALUES,
     Batch,
@@ -58,6 +59,7 @@ INDEXES: Final = (
     IndexModel([("words", 1), ("time_us", -1), ("first_seq", -1)], name="words_time"),
     IndexModel([("state", 1), ("time_us", -1), ("first_seq", -1), ("about", 1)], name="state_time"),
     IndexModel([("seq", 1)], name="received", unique=True),
+    IndexModel([(RAISED_FROM, 1)], name="raised", unique=True, sparse=True),
     IndexModel(
         [("archived_us", -1), ("first_seq", -1)],
         name="archived",

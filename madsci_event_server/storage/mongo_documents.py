@@ -26,6 +26,8 @@ META: Final = "event_log_meta"
 COUNTER: Final = "seq"
 """The document of META that holds the last place given in received order."""
 
+RAISED_FROM: Final = "raised_from"
+"""The first place of an event that has another one now: what `restore` looks up."""
 ARCHIVED: Final = 100
 """Added to the level in `state` of an archived event."""
 
@@ -68,11 +70,13 @@ class NewEvent:
         """How it is inserted where it was placed, encoded here: MongoDB waits only for what is on its way."""
         return InsertOne(RawBSONDocument(bson.encode(self.document)))
 
-    def place(self, seq: int) -> StoredEvent:
-        """Gives it its first place in received order."""
+    def place(self, seq: int, first_seq: int | None = None) -> StoredEvent:
+        """Gives it its place in received order; `first_seq` where it was raised from another."""
         document = self.document
         document["seq"] = document["first_seq"] = seq
-        return StoredEvent(seq, seq, document["time_us"], document["event_type"], self._body)
+        if first_seq is not None and first_seq != seq:
+            document["first_seq"] = document[RAISED_FROM] = first_seq
+        return StoredEvent(seq, document["first_seq"], document["time_us"], document["event_type"], self._body)
 
 
 class Batch:
@@ -134,11 +138,12 @@ def _document_of(event: Event, body: bytes) -> Document:
     return found
 
 
-def changes_of_raise(event: Event, seq: int) -> Document:
+def changes_of_raise(event: Event, stored: StoredEvent) -> Document:
     """What a raise sets in a document, given the event as it then is."""
     raised = NewEvent(event).document
     return {
-        "seq": seq,
+        "seq": stored.seq,
+        RAISED_FROM: stored.first_seq,
         **{name: raised[name] for name in ("state", "terms", "about", "body")},
         "document.log_level": int(event.log_level),
         "document.alert": event.alert,

@@ -20,6 +20,7 @@ from madsci_event_server.storage.mongo_documents import (
     EVENTS,
     META,
     NAMES,
+    RAISED_FROM,
     READ,
     Batch,
     NewEvent,
@@ -139,18 +140,29 @@ async def restore(database: Database, session: Session | None, events: Sequence[
     if not changed:
         return []
     for stored, new in changed:
-        new.document["seq"], new.document["first_seq"] = stored.seq, stored.first_seq
+        new.place(stored.seq, stored.first_seq)
+    await _check_places(database, session, [new for _, new in changed])
     last = max(stored.seq for stored, _ in changed)
     await database.collection(META).update_one({"_id": COUNTER}, {"$max": {"last_seq": last}}, session=session)
     writes = [ReplaceOne({"_id": new.event_id}, new.document, upsert=True) for _, new in changed]
-    try:
-        await database.collection(EVENTS).bulk_write(writes, session=session)
-    except BulkWriteError as error:
-        if _has_duplicate(error):
-            raise has_its_own(changed[0][1].event_id) from None
-        raise
+    await database.collection(EVENTS).bulk_write(writes, session=session)
     await _add_names(database, session, [new.event for _, new in changed])
     return [new for _, new in changed]
+
+
+async def _check_places(database: Database, session: Session | None, changed: Sequence[NewEvent]) -> None:
+    """Raises StoreUnusable where another event has, or ever had, one of these places."""
+    places = list({place for new in changed for place in (new.document["seq"], new.document["first_seq"])})
+    taken = {
+        "_id": {"$nin": [new.event_id for new in changed]},
+        "$or": [{"seq": {"$in": places}}, {RAISED_FROM: {"$in": places}}],
+    }
+    other = await database.collection(EVENTS).find_one(taken, {"seq": 1, "first_seq": 1}, session=session)
+    if other is not None:
+        its = {other["seq"], other["first_seq"]}
+        raise has_its_own(
+            next(new.event_id for new in changed if its & {new.document["seq"], new.document["first_seq"]})
+        )
 
 
 async def stored_events(database: Database, session: Session | None, ids: Collection[str]) -> dict[str, StoredEvent]:
@@ -165,7 +177,7 @@ class Outcomes:
     def __init__(self, known: dict[str, StoredEvent], seq: int, *, perhaps_stored: bool) -> None:
         self._known = known
         self._new: dict[str, NewEvent] = {}
-        self._raised: dict[str, tuple[int, Event]] = {}
+        self._raised: dict[str, tuple[StoredEvent, Event]] = {}
         self._perhaps_stored = perhaps_stored
         self.seq = seq
         """The last place given."""
@@ -178,13 +190,13 @@ class Outcomes:
     @property
     def raises(self) -> list[Write]:
         """The updates of stored events that were raised."""
-        return [_update(seq, event) for seq, event in self._raised.values()]
+        return [_update(stored, event) for stored, event in self._raised.values()]
 
     @property
     def writes(self) -> list[Write]:
         """All that is to be written, in order of the places."""
         places: list[tuple[int, Write]] = [(new.document["seq"], new.insert()) for new in self.added]
-        places += [(seq, _update(seq, event)) for seq, event in self._raised.values()]
+        places += [(stored.seq, _update(stored, event)) for stored, event in self._raised.values()]
         return [write for _, write in sorted(places, key=lambda place: place[0])]
 
     def of(self, new: NewEvent) -> Appended:
@@ -207,19 +219,17 @@ class Outcomes:
         self.seq += 1
         event_id = event.event_id
         if event_id in self._new:  # new in this very batch: inserted as it ends up
-            again = NewEvent(event)
-            again.document["seq"], again.document["first_seq"] = self.seq, known.first_seq
-            self._new[event_id] = again
-            stored = stored_of(again.document)
+            again = self._new[event_id] = NewEvent(event)
+            stored = again.place(self.seq, known.first_seq)
         else:
-            self._raised[event_id] = (self.seq, event)
             stored = StoredEvent(self.seq, known.first_seq, known.time_us, known.event_type, event.encode())
+            self._raised[event_id] = (stored, event)
         self._known[event_id] = stored
         return stored
 
 
-def _update(seq: int, event: Event) -> UpdateOne:
-    return UpdateOne({"_id": event.event_id}, {"$set": changes_of_raise(event, seq)})
+def _update(stored: StoredEvent, event: Event) -> UpdateOne:
+    return UpdateOne({"_id": event.event_id}, {"$set": changes_of_raise(event, stored)})
 
 
 async def _take(database: Database, session: Session, count: int) -> int:
