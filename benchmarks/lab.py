@@ -5,6 +5,7 @@ through all rounds; events, workflows, steps, actions and experiments are new in
 """
 
 import argparse
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from madsci_event_server.event import Event
 
-DEFAULT_FILE = Path(__file__).parents[2] / "shared/data/lab_events.jsonl"
+DEFAULT_FILE = Path(__file__).parents[1] / "tests/data/lab_events.jsonl.gz"
 ROUND = timedelta(minutes=17)
 _ULID = re.compile(r"\b01[0-9A-HJKMNP-TV-Z]{24}\b")
 _STAYS = ("node_id", "manager_id", "workcell_id", "lab_id", "user_id", "project_id")
@@ -23,16 +24,23 @@ _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 def add_events_argument(parser: argparse.ArgumentParser) -> None:
     """The option that names the file of events."""
-    parser.add_argument("--events", type=Path, default=DEFAULT_FILE, help="a lab's events, one JSON object a line")
+    parser.add_argument(
+        "--events", type=Path, default=DEFAULT_FILE, help="a lab's events, one JSON object a line, perhaps gzipped"
+    )
 
 
 def lab_events(file: Path, count: int) -> Iterator[Event]:
     """So many events, oldest round first."""
-    lines = file.read_text().splitlines()
+    lines = _text(file).splitlines()
     stays = _staying_ids(lines)
     for number in range(count):
         round_, line = divmod(number, len(lines))
         yield received(_document(lines[line], round_, stays))
+
+
+def _text(file: Path) -> str:
+    content = file.read_bytes()
+    return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
 
 
 def received(document: dict[str, Any]) -> Event:

@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeVar
 
-from madsci_event_cli.jsonable import text_of
-from madsci_event_cli.outgoing import (
+from madsci_event_cli.sending.jsonable import text_of
+from madsci_event_cli.sending.outgoing import (
     Outgoing,
     as_whole_event,
     bound_context,
@@ -30,9 +30,9 @@ from madsci_event_cli.outgoing import (
 from madsci_event_server.errors import InvalidInput, NotOffered, shown
 
 if TYPE_CHECKING:
-    from madsci_event_cli.delivery import Pace
-    from madsci_event_cli.outbox import DeliveryStatus, Limits, Outbox
     from madsci_event_cli.reader import EventReader
+    from madsci_event_cli.sending.delivery import Pace
+    from madsci_event_cli.sending.outbox import DeliveryStatus, Limits, Outbox
     from madsci_event_server.event import Event
 
 logger = logging.getLogger("madsci_event_cli")
@@ -307,9 +307,9 @@ class EventClient:
         self, directory: str | os.PathLike[str] | None, limits: "Limits | None", pace: "Pace | None"
     ) -> "Outbox":
         # Here, for they load httpx, which who only imports this module need not wait for.
-        from madsci_event_cli.delivery import Pace
-        from madsci_event_cli.outbox import Limits, outbox_for
-        from madsci_event_cli.spool import default_root
+        from madsci_event_cli.sending.delivery import Pace
+        from madsci_event_cli.sending.outbox import Limits, outbox_for
+        from madsci_event_cli.sending.spool import default_root
 
         root = directory or os.environ.get("EVENT_CLIENT_SPOOL_DIR")
         return outbox_for(

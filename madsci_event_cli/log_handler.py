@@ -4,9 +4,9 @@ import logging
 from typing import Any, Final
 
 from madsci_event_cli.client import EventClient
-from madsci_event_cli.delivery import is_sending
-from madsci_event_cli.jsonable import put, text_of
-from madsci_event_cli.outgoing import level_number
+from madsci_event_cli.sending.delivery import is_sending
+from madsci_event_cli.sending.jsonable import put, text_of
+from madsci_event_cli.sending.outgoing import level_number
 
 _OF_EVERY_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; anything else came in as `extra`."""

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and what a failure is called on stderr and in the exit code."""
+"""The command line: what opens its help, and what a failure is called on stderr and in the exit code."""
 
 import io
 import os
@@ -8,28 +8,9 @@ from typing import Any, BinaryIO, TextIO
 
 import typer
 
-from madsci_event_cli.commands import (
-    alerts,
-    archive,
-    doctor,
-    get,
-    log,
-    manager,
-    profile,
-    purge,
-    query,
-    serve,
-    spool,
-    stats,
-    status,
-    store,
-    tail,
-    tui,
-)
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
-from madsci_event_cli.helping import Group
 from madsci_event_cli.output import ReaderGone
-from madsci_event_cli.registration import Invocation, take_global_options
+from madsci_event_cli.registration import CommandLine, Invocation, take_global_options
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import (
     InvalidInput,
@@ -42,7 +23,7 @@ from madsci_event_server.errors import (
 PROGRAM = "madsci-events"
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandLine,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,23 +38,6 @@ app = typer.Typer(
     """,
 )
 take_global_options(app)
-
-query.register_in(app)
-tail.register_in(app)
-get.register_in(app)
-stats.register_in(app)
-status.register_in(app)
-tui.register_in(app)
-alerts.register_in(app)
-log.register_in(app)
-archive.register_in(app)
-purge.register_in(app)
-doctor.register_in(app)
-manager.register_in(app)
-profile.register_in(app)
-spool.register_in(app)
-store.register_in(app)
-serve.register_in(app)
 
 
 def run(

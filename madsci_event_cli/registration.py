@@ -2,16 +2,20 @@
 
 The function's first parameter is the Session; the rest are its Typer options. The options of every command are added
 here, so that they work after a command as well as before it. A coroutine function is run to its end.
+
+A module of `commands/` is loaded when its command is asked for: a shell script that calls one command a thousand times
+does not wait for the fifteen others.
 """
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Annotated, Any, Final
 
 import typer
 
-from madsci_event_cli.helping import GLOBAL_PANEL, Command
+from madsci_event_cli.helping import GLOBAL_PANEL, Command, Group
 from madsci_event_cli.output import Format
 from madsci_event_cli.session import DEFAULT_SERVER, Color, Options, Session
 
@@ -85,6 +89,54 @@ class Invocation:
     """What Typer carries through a run: the session, with the options read so far."""
 
     session: Session
+
+
+COMMANDS: Final = (
+    "query", "tail", "get", "stats", "status", "tui", "alerts", "log", "archive", "purge", "doctor", "manager",
+    "profile", "spool", "store", "serve",
+)  # fmt: skip
+"""In the order they are listed; each is a module of `commands/`."""
+
+
+class CommandLine(Group):
+    """The group of all commands."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.commands = _LoadedWhenAskedFor()
+
+
+class _LoadedWhenAskedFor(MutableMapping[str, Any]):
+    """Every command by its name; to ask for a name loads that command, to go through the names loads none."""
+
+    def __init__(self) -> None:
+        self._commands: dict[str, Any] = dict.fromkeys(COMMANDS)
+
+    def __getitem__(self, name: str) -> Any:
+        if self._commands[name] is None:
+            self._commands[name] = _loaded(name)
+        return self._commands[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._commands[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._commands)
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._commands
+
+
+def _loaded(name: str) -> Any:
+    alone = typer.Typer(rich_markup_mode=None)
+    import_module(f"madsci_event_cli.commands.{name}").register_in(alone)
+    return typer.main.get_group(alone).commands[name]
 
 
 def take_global_options(app: typer.Typer) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from madsci_event_cli.connection import base_url
-from madsci_event_cli.delivery import Pace
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
-from madsci_event_cli.outbox import DeliveryStatus, Limits, Outbox, outbox_for
-from madsci_event_cli.outgoing import Outgoing, as_sent, as_whole_event, encode_line
-from madsci_event_cli.piped import PipedLines
-from madsci_event_cli.spool import Spool, directory_for
-from madsci_event_cli.waiting import spool_root
+from madsci_event_cli.sending.delivery import Pace
+from madsci_event_cli.sending.outbox import DeliveryStatus, Limits, Outbox, outbox_for
+from madsci_event_cli.sending.outgoing import Outgoing, as_sent, as_whole_event, encode_line
+from madsci_event_cli.sending.piped import PipedLines
+from madsci_event_cli.sending.spool import Spool, directory_for
+from madsci_event_cli.sending.waiting import spool_root
 
 EventOf = Callable[[dict[str, Any]], dict[str, Any]]
 """From the data of one line to the event it is."""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from madsci_event_server.definition import Definition, find_definition, load_definition, read_secret
-from madsci_event_server.email_settings import REDACTED, EmailAlertsConfig, parse_email_alerts
+from madsci_event_server.definition.email_settings import REDACTED, EmailAlertsConfig, parse_email_alerts
 from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidSettings, shown
 from madsci_event_server.event import EventLogLevel, new_event_id, parse_level
 from madsci_event_server.json_text import parse_json

@@ -1,6 +1,7 @@
 """The environment tests run in: nothing of the developer's machine reaches them."""
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,12 @@ CACHE: Path = platformdirs.user_cache_path("madsci-events-tests")
 _OURS = ("EVENT_", "MADSCI_", "XDG_")
 _OTHERS = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "LINES", "PAGER", "LESS"}
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+
+
+def hear_interrupts() -> None:
+    """Lets programs that tests start be interrupted: one started in the background inherits that Ctrl-C is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def clean(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

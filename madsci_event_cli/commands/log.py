@@ -9,10 +9,10 @@ import typer
 
 from madsci_event_cli.completing import ids_of, levels, types
 from madsci_event_cli.diagnostics import ExitCode
-from madsci_event_cli.event_ids import new_event_id
 from madsci_event_cli.filters import id_option, key_and_value, level_named
 from madsci_event_cli.output import Format
 from madsci_event_cli.registration import register
+from madsci_event_cli.sending.event_ids import new_event_id
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import ServerError, ServerRefused, ServerUnreachable, UnexpectedAnswer
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
@@ -86,7 +86,7 @@ def log(
     event = event_of({"message": message})
     session.diagnostics.detail(f"server: {session.server}")
     if message == "-":
-        from madsci_event_cli.piped import PipedLines
+        from madsci_event_cli.sending.piped import PipedLines
         from madsci_event_cli.spooling import spool_lines  # 400 ms of httpx: a wrong option is told before
 
         lines = PipedLines(session.stdin)
@@ -95,7 +95,7 @@ def log(
 
 
 def _log_one(session: Session, event: dict[str, Any], *, spool: bool) -> ExitCode:
-    from madsci_event_cli.sender import send  # 400 ms of httpx: a wrong option is told before
+    from madsci_event_cli.sending.sender import send  # 400 ms of httpx: a wrong option is told before
 
     try:
         _write(session, event, send(session.server, event))

@@ -14,7 +14,7 @@ from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput, InvalidSettings, shown
 
 if TYPE_CHECKING:
-    from madsci_event_cli.defining import Draft
+    from madsci_event_cli.defining.draft import Draft
     from madsci_event_server.definition import Definition
 
 _PANEL: Final = "Commands"
@@ -101,8 +101,8 @@ def add(
 
 
 def _add(session: Session, given: Mapping[str, Any], path: Path | None, *, may_ask: bool, force: bool) -> ExitCode:
-    from madsci_event_cli.defining import DEFAULT_NAME, ask, draft_of
-    from madsci_event_cli.questions import Asker
+    from madsci_event_cli.defining.draft import DEFAULT_NAME, ask, draft_of
+    from madsci_event_cli.defining.questions import Asker
 
     asker = Asker(session.diagnostics, session.stdin)
     if may_ask and given["--name"] is None:
@@ -125,7 +125,7 @@ def _a_name(answer: str) -> str:
 
 
 def _target(path: Path | None, name: str) -> Path:
-    from madsci_event_cli.defining import file_name, short
+    from madsci_event_cli.defining.draft import file_name, short
     from madsci_event_server.settings import lab_directory
 
     if path is None:
@@ -137,7 +137,7 @@ def _target(path: Path | None, name: str) -> Path:
 
 def _fields_of(path: Path) -> dict[str, Any]:
     """What a definition says already, as it says it; nothing where it is not one."""
-    from madsci_event_server.located_yaml import read_yaml
+    from madsci_event_server.definition.located_yaml import read_yaml
 
     try:
         return {name: value for name, value in read_yaml(path).document.items() if value is not None}
@@ -146,7 +146,7 @@ def _fields_of(path: Path) -> dict[str, Any]:
 
 
 def _refuse(session: Session, target: Path, before: Mapping[str, Any], draft: "Draft") -> ExitCode:
-    from madsci_event_cli.defining import changes
+    from madsci_event_cli.defining.draft import changes
 
     session.diagnostics.error(f"{target} is there already and stays as it is; overwrite it with --force")
     would = changes(before, {**before, **draft.fields})
@@ -157,8 +157,8 @@ def _refuse(session: Session, target: Path, before: Mapping[str, Any], draft: "D
 
 
 def _write(session: Session, target: Path, draft: "Draft", *, force: bool) -> ExitCode:
-    from madsci_event_cli.defining import DEFAULT_NAME, DEFAULT_STORE, changes
-    from madsci_event_cli.definition_text import definition_text
+    from madsci_event_cli.defining.definition_text import definition_text
+    from madsci_event_cli.defining.draft import DEFAULT_NAME, DEFAULT_STORE, changes
     from madsci_event_cli.whole_files import PRIVATE, write_whole
     from madsci_event_server.definition import parse_definition
     from madsci_event_server.event import new_event_id, parse_level
@@ -226,8 +226,8 @@ def import_settings(
 
     Says what it took, and what has no counterpart here. The settings stay as they are.
     """
-    from madsci_event_cli.defining import DEFAULT_NAME, SECRET_FILE, draft_of
-    from madsci_event_cli.madsci_settings import read_settings
+    from madsci_event_cli.defining.draft import DEFAULT_NAME, SECRET_FILE, draft_of
+    from madsci_event_cli.defining.madsci_settings import read_settings
 
     for source in sources or ():
         if not source.exists():

@@ -12,7 +12,7 @@ from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from madsci_event_cli.waiting import Waiting
+    from madsci_event_cli.sending.waiting import Waiting
 
 LIST_EXAMPLES: Final = """
     madsci-events spool list
@@ -88,7 +88,7 @@ def drop(
     if count and not yes and not _agreed(session, count):
         session.diagnostics.note("Nothing was deleted.")
         return ExitCode.REFUSED
-    from madsci_event_cli.waiting import drop_set_aside, drop_waiting
+    from madsci_event_cli.sending.waiting import drop_set_aside, drop_waiting
 
     drop_from = drop_set_aside if set_aside else drop_waiting
     dropped = sum(drop_from(waiting.path) for waiting in found)
@@ -98,7 +98,7 @@ def drop(
 
 def _spools(session: Session) -> "list[Waiting]":
     """Where anything is, of the server that `--server` names, or of all."""
-    from madsci_event_cli.waiting import spool_root, spools_in, waiting_for
+    from madsci_event_cli.sending.waiting import spool_root, spools_in, waiting_for
 
     found = spools_in(spool_root(session.environment))
     if session.options.server is not None:
@@ -111,8 +111,11 @@ def _spools(session: Session) -> "list[Waiting]":
 
 
 def _flush(session: Session, waiting: "Waiting", *, set_aside: bool) -> ExitCode:
-    from madsci_event_cli.spooling import deliver_dead, open_outbox  # 400 ms of httpx: only where something waits
-    from madsci_event_cli.waiting import set_aside_events, spool_root
+    from madsci_event_cli.sending.waiting import set_aside_events, spool_root
+    from madsci_event_cli.spooling import (  # 400 ms of httpx: only where something waits
+        deliver_dead,
+        open_outbox,
+    )
 
     outbox = open_outbox(waiting.server, spool_root(session.environment), session.diagnostics)
     if set_aside:

@@ -25,7 +25,7 @@ from madsci_event_server.alerts.proving import Proof, chosen_recipients, prove
 from madsci_event_server.alerts.reader import EVENTS_A_TIME, AlertReader, place_in
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.alerts.silences import checked_matcher
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidInput, NotFound, QueryTimedOut, StoreError
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import (

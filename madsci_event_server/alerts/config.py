@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from madsci_event_server.email_settings import checked_address, invalid_settings
+from madsci_event_server.definition.email_settings import checked_address, invalid_settings
 from madsci_event_server.errors import InvalidQuery, InvalidSettings, shown
 from madsci_event_server.query import EventQuery
 

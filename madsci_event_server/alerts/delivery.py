@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from madsci_event_server.alerts.smtp import MailSession, Taken
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import MailNotTaken, NotFound
 from madsci_event_server.storage.alert_base import AlertStore, Change, Mail, MailState
 

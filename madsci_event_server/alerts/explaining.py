@@ -6,7 +6,7 @@ from typing import Final
 
 from madsci_event_server.alerts import life
 from madsci_event_server.alerts.config import DEFAULT_RULE, FORCED_RULE
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.storage.alert_base import Alert, AlertState, Mail, MailState, Silence
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from madsci_event_server.alerts.rules import Topic
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidInput
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.storage.alert_base import Alert, AlertState, Signed, Told

@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from typing import Final
 
 from madsci_event_server.alerts.life import badge, severity
-from madsci_event_server.email_settings import EmailAlertsConfig, Importance
+from madsci_event_server.definition.email_settings import EmailAlertsConfig, Importance
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.storage.alert_base import Alert, AlertState, Purpose
 from madsci_event_server.visible import visible

@@ -15,7 +15,7 @@ from madsci_event_server.alerts import life
 from madsci_event_server.alerts.mail import DETAILED_ALERTS, Context, Draft, MailWriter, command_line, pressing_first
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.alerts.silences import Silences
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import NotFound, QueryTimedOut, StoreError
 from madsci_event_server.event import Event
 from madsci_event_server.query import EventQuery

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from madsci_event_server.alerts.mail import MailWriter
 from madsci_event_server.alerts.smtp import ENCRYPTED, MailSession
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidInput, MailNotTaken, shown
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from madsci_event_server.alerts import life
 from madsci_event_server.alerts.rules import RuleBook, Topic, topic
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import CursorExpired
 from madsci_event_server.event import Event
 from madsci_event_server.query import Cursor, EventQuery

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import aiosmtplib
 
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import MailNotTaken
 from madsci_event_server.visible import visible
 

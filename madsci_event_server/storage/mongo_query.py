@@ -12,8 +12,8 @@ from madsci_event_server.event import canonical_id
 from madsci_event_server.patterns import glob_matches
 from madsci_event_server.query import EventQuery
 from madsci_event_server.selector import And, Condition, Node, Not
-from madsci_event_server.selector_matching import matcher
-from madsci_event_server.selector_nodes import mongo_document
+from madsci_event_server.selector.matching import matcher
+from madsci_event_server.selector.nodes import mongo_document
 from madsci_event_server.storage.mongo_documents import ARCHIVED, can_be_stored, storable, term_texts
 from madsci_event_server.storage.terms import ALERT, Term, is_id_of_source
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS

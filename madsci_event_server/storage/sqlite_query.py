@@ -13,7 +13,7 @@ from madsci_event_server.event import canonical_id
 from madsci_event_server.patterns import glob_matches
 from madsci_event_server.query import EventQuery
 from madsci_event_server.selector import And, Condition, Node
-from madsci_event_server.selector_matching import matcher
+from madsci_event_server.selector.matching import matcher
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
 from madsci_event_server.storage.sqlite_words import (
     all_of,

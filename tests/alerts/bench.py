@@ -7,7 +7,7 @@ from typing import Any
 
 from madsci_event_server.alerts.alerting import Alerting, AlertingConfig
 from madsci_event_server.alerts.config import parse_rules
-from madsci_event_server.email_settings import parse_email_alerts
+from madsci_event_server.definition.email_settings import parse_email_alerts
 from madsci_event_server.event import Event
 from madsci_event_server.storage.alert_base import Alert, AlertState, AlertStore, MailState
 from madsci_event_server.storage.base import EventStore

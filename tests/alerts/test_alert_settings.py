@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from madsci_event_server.alerts.definition import alerting_config
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidSettings
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.settings import Settings

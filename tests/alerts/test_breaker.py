@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from madsci_event_server.email_settings import parse_email_alerts
+from madsci_event_server.definition.email_settings import parse_email_alerts
 from madsci_event_server.errors import InvalidSettings
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore

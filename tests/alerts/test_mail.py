@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madsci_event_server.alerts.mail import Context, Draft, MailWriter, command_line
-from madsci_event_server.email_settings import EmailAlertsConfig
+from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import Alert
 from madsci_event_server.storage.base import EventStore

@@ -7,7 +7,7 @@ import pytest
 
 from madsci_event_server.alerts.config import parse_rules
 from madsci_event_server.alerts.rules import RuleBook, mask, source_of, topic
-from madsci_event_server.email_settings import parse_email_alerts
+from madsci_event_server.definition.email_settings import parse_email_alerts
 from madsci_event_server.errors import InvalidSettings
 from madsci_event_server.event import EventLogLevel
 from tests.factories import NODES, an_event

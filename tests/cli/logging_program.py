@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from madsci_event_cli import EventClient, EventLogHandler
-from madsci_event_cli.delivery import Pace
+from madsci_event_cli.sending.delivery import Pace
 
 
 def say(*words: object) -> None:

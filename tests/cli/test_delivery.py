@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from madsci_event_cli import EventClient
-from madsci_event_cli.delivery import Pace
-from madsci_event_cli.outbox import Limits
+from madsci_event_cli.sending.delivery import Pace
+from madsci_event_cli.sending.outbox import Limits
 from tests.cli.scripted_server import (
     Answer,
     Behaviour,

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from madsci_event_cli.jsonable import encode, exception_fields, jsonable, put
+from madsci_event_cli.sending.jsonable import encode, exception_fields, jsonable, put
 
 JSON_VALUES = st.recursive(
     st.none()

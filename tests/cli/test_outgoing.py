@@ -10,8 +10,8 @@ import pytest
 from ulid import ULID
 
 from madsci_event_cli import Event, EventLogLevel, EventType
-from madsci_event_cli.event_ids import new_event_id
-from madsci_event_cli.outgoing import (
+from madsci_event_cli.sending.event_ids import new_event_id
+from madsci_event_cli.sending.outgoing import (
     MAX_EVENT_BYTES,
     Outgoing,
     as_sent,

@@ -76,6 +76,15 @@ def test_log_loads_httpx_but_no_event_model(log_server: str) -> None:
 
     assert "httpx" in loaded
     assert {"pydantic", "pydantic_core", "fastapi", "starlette", "pymongo", "textual"} & loaded == set()
+    assert {"rich", "click", "pygments", "asyncio.runners"} & loaded == set()
+
+
+def test_a_command_loads_no_other(log_server: str) -> None:
+    prefix = "madsci_event_cli.commands."
+
+    loaded = loaded_by("log", "hello", server=log_server)
+
+    assert {name for name in loaded if name.startswith(prefix)} == {f"{prefix}log"}
 
 
 def test_reading_loads_no_server_and_no_screen(server: str) -> None:

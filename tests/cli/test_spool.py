@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from madsci_event_cli.lanes import Lane, OwnLane, lanes_in
+from madsci_event_cli.sending.lanes import Lane, OwnLane, lanes_in
 from madsci_event_cli.spool import Loss, SetAside, Spool, WhenFull, directory_for
 
 SERVER = "http://localhost:8001"

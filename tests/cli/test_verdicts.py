@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from madsci_event_cli.verdicts import (
+from madsci_event_cli.sending.verdicts import (
     MAX_RETRY_AFTER_SECONDS,
     Answer,
     Delivered,

@@ -13,9 +13,9 @@ from tests import lab_data
 from tests.live_server import LiveServer
 
 
-@pytest.fixture(scope="module", params=["sample", "whole"])
-def events(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    return lab_data.read(lab_data.SAMPLE) if request.param == "sample" else lab_data.whole()
+@pytest.fixture(scope="module")
+def events() -> list[dict[str, Any]]:
+    return lab_data.read(lab_data.RECORDING)
 
 
 @pytest.fixture(scope="module")

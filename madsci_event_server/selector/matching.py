@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from madsci_event_server.mongo_values import (
+from madsci_event_server.selector.mongo_values import (
     MISSING,
     Predicate,
     along,
@@ -15,7 +15,7 @@ from madsci_event_server.mongo_values import (
     has_type,
     leaves_remainder,
 )
-from madsci_event_server.selector_nodes import And, Condition, Node, Nor, Operator, Or, Regex, is_of_element
+from madsci_event_server.selector.nodes import And, Condition, Node, Nor, Operator, Or, Regex, is_of_element
 
 
 def matcher(node: Node) -> Predicate:

@@ -15,8 +15,8 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from madsci_event_cli.event_ids import new_event_id
-from madsci_event_cli.file_locks import take_lock
+from madsci_event_cli.sending.event_ids import new_event_id
+from madsci_event_cli.sending.file_locks import take_lock
 
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Events kept in memory where the disk takes none."""

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from madsci_event_cli.lanes import Lane, is_alive, lanes_in, look_into
-from madsci_event_cli.spool import SERVER_URL, SET_ASIDE, default_root
+from madsci_event_cli.sending.lanes import Lane, is_alive, lanes_in, look_into
+from madsci_event_cli.sending.spool import SERVER_URL, SET_ASIDE, default_root
 
 ROOT_VARIABLE = "EVENT_CLIENT_SPOOL_DIR"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from madsci_event_cli.questions import Asker
+from madsci_event_cli.defining.questions import Asker
 from madsci_event_server.definition import check_field, checked_store
+from madsci_event_server.definition.located_yaml import Place
 from madsci_event_server.errors import InvalidInput, InvalidSettings, shown
-from madsci_event_server.located_yaml import Place
 
 DEFAULT_NAME: Final = "Event Manager"
 DEFAULT_STORE: Final = "sqlite:///.madsci/events/events.db"

@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 import httpx
 
 from madsci_event_cli.connection import certificates
-from madsci_event_cli.spool import SetAside, Source, Spool
-from madsci_event_cli.verdicts import (
+from madsci_event_cli.sending.spool import SetAside, Source, Spool
+from madsci_event_cli.sending.verdicts import (
     Answer,
     Delivered,
     NoBatches,

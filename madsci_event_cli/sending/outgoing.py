@@ -18,8 +18,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from madsci_event_cli.event_ids import new_event_id
-from madsci_event_cli.jsonable import encode, exception_fields, jsonable, model_fields, put, text_of
+from madsci_event_cli.sending.event_ids import new_event_id
+from madsci_event_cli.sending.jsonable import encode, exception_fields, jsonable, model_fields, put, text_of
 from madsci_event_server.vocabulary import LEVELS_BY_NAME, SOURCE_ID_FIELDS, EventLogLevel
 
 LEVEL_NAMES: Final = {int(level): level.name.lower() for level in EventLogLevel}

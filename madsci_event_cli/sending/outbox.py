@@ -14,9 +14,9 @@ import weakref
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from madsci_event_cli.delivery import Pace, Sender
-from madsci_event_cli.outgoing import Outgoing, encode_line
-from madsci_event_cli.spool import DEFAULT_MAX_BYTES, Loss, Spool, WhenFull, directory_for
+from madsci_event_cli.sending.delivery import Pace, Sender
+from madsci_event_cli.sending.outgoing import Outgoing, encode_line
+from madsci_event_cli.sending.spool import DEFAULT_MAX_BYTES, Loss, Spool, WhenFull, directory_for
 
 logger = logging.getLogger("madsci_event_cli")
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TextIO
 
-from madsci_event_cli.outgoing import MAX_EVENT_BYTES
+from madsci_event_cli.sending.outgoing import MAX_EVENT_BYTES
 
 _CHUNK: Final = 64 * 1024
 _CHUNKS_AHEAD: Final = 16

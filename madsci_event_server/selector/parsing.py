@@ -1,14 +1,4 @@
-"""The Mongo-shaped filter expression: a named subset of MongoDB's query language, with one meaning everywhere.
-
-`Selector.parse` reads it, refuses what is outside the subset, and says what to use instead. The meaning is MongoDB's
-(`mongo_values`), after this much is normalised in what is compared:
-
-- `_id` is `event_id`; levels may be names; times may be written in any way an event's may;
-- event types match in any letter case, MADSci's old names as the new ones;
-- `{"source": {"node_id": X}}` is `{"source.node_id": X}`, as MADSci's documentation has it.
-
-`$regex` alone is not MongoDB's: patterns are RE2, which takes time linear in the text whatever the pattern.
-"""
+"""Reading a selector: what MongoDB would take it for, normalised, or refused with the way out."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,11 +10,9 @@ from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidQuery,
 from madsci_event_server.event import format_time, parse_event_type, parse_level, parse_time
 from madsci_event_server.json_text import MAX_NESTING as MAX_NESTING_OF_VALUES
 from madsci_event_server.json_text import queryable, tidy
-from madsci_event_server.mongo_values import TYPE_CODES, is_number
-from madsci_event_server.selector_matching import matcher
-from madsci_event_server.selector_nodes import And, Condition, Node, Nor, Not, Operator, Or, Regex, mongo_document
-
-__all__ = ["And", "Condition", "Node", "Nor", "Not", "Operator", "Or", "Regex", "Selector"]
+from madsci_event_server.selector.matching import matcher
+from madsci_event_server.selector.mongo_values import TYPE_CODES, is_number
+from madsci_event_server.selector.nodes import And, Condition, Node, Nor, Not, Operator, Or, Regex, mongo_document
 
 MAX_CONDITIONS = 1000
 MAX_NESTING = 32

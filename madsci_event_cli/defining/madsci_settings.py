@@ -121,7 +121,7 @@ def _read_file(path: Path) -> Iterator[Setting]:
 
 
 def _yaml(text: str, path: Path) -> Any:
-    from madsci_event_server.located_yaml import parse_yaml
+    from madsci_event_server.definition.located_yaml import parse_yaml
 
     return parse_yaml(text, path).document
 
