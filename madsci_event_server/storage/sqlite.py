@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from madsci_event_server.errors import NotFound
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
-from madsci_event_server.storage import sqlite_counting, sqlite_finding, sqlite_writing
+from madsci_event_server.storage import sqlite_counting, sqlite_finding, sqlite_runs, sqlite_writing
 from madsci_event_server.storage.alert_base import AlertStore
 from madsci_event_server.storage.alert_sqlite import SQLiteAlertStore
 from madsci_event_server.storage.base import (
@@ -31,7 +31,6 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.sqlite_database import Database
-from madsci_event_server.storage.sqlite_runs import Runs
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, EVERY_EVENT, MIGRATIONS
 
 _LOOKUP_SECONDS: Final = 60.0
@@ -49,7 +48,6 @@ class SQLiteStore:
         self._query_seconds = query_seconds
         self._labels = sqlite_writing.Labels()
         self._names = _Names()
-        self._runs = Runs()
         self._store_id = ""
         self._alerts = SQLiteAlertStore(self._database)
 
@@ -133,7 +131,7 @@ class SQLiteStore:
     async def run_between(self, seq: int, through: int, frame: Frame) -> Run:
         """What `find` finds without any filter after this place in received order, written."""
         return await self._database.read(
-            lambda connection, _: self._runs.between(connection, seq, through, frame), self._query_seconds
+            lambda connection, _: sqlite_runs.run_between(connection, seq, through, frame), self._query_seconds
         )
 
     async def facets(self, query: EventQuery, fields: Collection[str], limit: int) -> Facets:

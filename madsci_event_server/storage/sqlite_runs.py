@@ -5,7 +5,6 @@ they were first stored, are scanned in that order, and their bodies put together
 """
 
 import sqlite3
-from threading import Lock
 from typing import Final
 
 from madsci_event_server.storage.base import Frame, Run
@@ -35,34 +34,26 @@ RAISED_RUN: Final = (
 _PURGED: Final = "SELECT value FROM meta WHERE name = 'purged_through'"
 
 
-class Runs:
-    """The runs of one database."""
+def run_between(connection: sqlite3.Connection, seq: int, through: int, frame: Frame) -> Run:
+    """The events between two places that are not archived, in received order; where those are long, of fewer places."""
+    # A run is short, and each look at the clock would wait for the interpreter, which sends the run before.
+    connection.set_progress_handler(None, 0)
+    most = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RUN_BYTES)
+    try:
+        while through > seq + 1:
+            try:
+                return _run(connection, seq, through, frame)
+            except sqlite3.DataError:  # longer than the limit
+                through = seq + (through - seq) // 2
+    finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most)
+    return _run(connection, seq, through, frame)
 
-    def __init__(self) -> None:
-        # Runs allocate several times an event, each time under one lock of SQLite's for the whole process: two at once
-        # take longer than one after the other.
-        self._turn = Lock()
 
-    def between(self, connection: sqlite3.Connection, seq: int, through: int, frame: Frame) -> Run:
-        """The events between two places that are not archived, in received order; where very long, of fewer places."""
-        # A run is short, and each look at the clock would wait for the interpreter, which sends the run before.
-        connection.set_progress_handler(None, 0)
-        most = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RUN_BYTES)
-        try:
-            while through > seq + 1:
-                try:
-                    return self._run(connection, seq, through, frame)
-                except sqlite3.DataError:  # longer than the limit
-                    through = seq + (through - seq) // 2
-        finally:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most)
-        return self._run(connection, seq, through, frame)
-
-    def _run(self, connection: sqlite3.Connection, seq: int, through: int, frame: Frame) -> Run:
-        with self._turn:
-            written = _written(connection, frame, {**frame._asdict(), "seq": seq, "through": through})
-            row = connection.execute(_PURGED).fetchone()
-        return Run(written, through, 0 if row is None else int(row[0]))
+def _run(connection: sqlite3.Connection, seq: int, through: int, frame: Frame) -> Run:
+    written = _written(connection, frame, {**frame._asdict(), "seq": seq, "through": through})
+    row = connection.execute(_PURGED).fetchone()
+    return Run(written, through, 0 if row is None else int(row[0]))
 
 
 def _written(connection: sqlite3.Connection, frame: Frame, values: dict[str, object]) -> tuple[bytes, ...]:
