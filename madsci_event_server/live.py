@@ -29,6 +29,8 @@ STORE_RETRY_MS: Final = 5000
 _FIRST_PAGE: Final = 200
 _MAX_PAGE: Final = 2000
 _PAGE_BYTES: Final = 512 * 1024
+_RUNS_AHEAD: Final = 2
+"""How many runs are read while one is sent: then the store never waits for the socket, nor the socket for the store."""
 _WIDER: Final = 8
 """How many times as far back to look for the last n when too few were found."""
 
@@ -192,9 +194,7 @@ class _Ahead(NamedTuple):
     """A run being read before it is asked for."""
 
     after: int
-    limit: int
-    known: int
-    """What was committed when the reading began: the run has it."""
+    through: int
     reading: asyncio.Task[Run]
 
 
@@ -211,7 +211,7 @@ class Reader:
         self._purged_told = 0
         self._judging = False
         self._runs = live.store if isinstance(live.store, RunStore) and not query.filters else None
-        self._ahead: _Ahead | None = None
+        self._ahead: deque[_Ahead] = deque()
 
     async def messages(self) -> AsyncGenerator[bytes]:
         """One or more whole messages at a time, for ever: until the server stops or cannot read its store."""
@@ -236,6 +236,7 @@ class Reader:
     async def _next(self, channel: Channel) -> bytes:
         """The next messages; empty when there are none just now."""
         if self._seq >= self._new_until and channel.holds(self._seq):
+            await self._drop_ahead()
             found, self._seq = channel.after(self._seq)
             await asyncio.sleep(0)  # one call does little, but a reader far behind calls often
             return found
@@ -256,30 +257,32 @@ class Reader:
 
     async def _run(self, store: RunStore) -> bytes:
         """The next messages without a filter; those after them are read while these are sent."""
-        if self._ahead is None or self._ahead.after != self._seq:
+        if self._ahead and self._ahead[0].after != self._seq:
             await self._drop_ahead()
-            self._ahead = self._read_ahead(store)
-        run = await self._ahead.reading
+        self._read_ahead(store)
+        run = await self._ahead.popleft().reading
+        self._page_size = min(_MAX_PAGE, _PAGE_BYTES * (run.through - self._seq) // (len(run.written) + 1) + 1)
         written = self._gap(run.purged_through) + run.written
-        if run.count == self._ahead.limit:
-            self._seq = run.last_seq
-            self._page_size = max(1, min(_MAX_PAGE, _PAGE_BYTES // (len(run.written) // run.count + 1)))
-            self._ahead = self._read_ahead(store)
-        else:
-            self._seq = max(self._seq, run.last_seq, self._ahead.known)
-            self._ahead = None
+        self._seq = run.through
+        self._read_ahead(store)
         return written
 
-    def _read_ahead(self, store: RunStore) -> "_Ahead":
-        frame = event_frame(self._live.store.store_id)
-        reading = asyncio.create_task(store.run_after(self._seq, self._page_size, frame))
-        return _Ahead(self._seq, self._page_size, self._live.committed.seq, reading)
+    def _read_ahead(self, store: RunStore) -> None:
+        """Begins to read as many runs as may wait, of what is committed: that the store has."""
+        committed = self._live.committed.seq
+        start = self._ahead[-1].through if self._ahead else self._seq
+        while len(self._ahead) < _RUNS_AHEAD and start < committed:
+            through = min(committed, start + self._page_size)
+            run = store.run_between(start, through, event_frame(self._live.store.store_id))
+            self._ahead.append(_Ahead(start, through, asyncio.create_task(run)))
+            start = through
 
     async def _drop_ahead(self) -> None:
-        if self._ahead is not None:
-            self._ahead.reading.cancel()
-            await asyncio.gather(self._ahead.reading, return_exceptions=True)
-            self._ahead = None
+        reading = [ahead.reading for ahead in self._ahead]
+        self._ahead.clear()
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
 
     async def _page(self, query: EventQuery) -> tuple[Sequence[StoredEvent], int | None]:
         """The next matching events, and the place up to which they are all; None: as far as the store goes."""

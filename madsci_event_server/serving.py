@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from madsci_event_server.api.context import Context
 from madsci_event_server.app import create_app
@@ -106,6 +107,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._context = context
         self._tell_started = started
+        context.hang_up = self._hang_up
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,6 +123,13 @@ class _Server(uvicorn.Server):
         """Ends what never ends by itself, then waits for the rest."""
         self._context.stopping.set()
         await super().shutdown(sockets)
+
+    def _hang_up(self, scope: Scope) -> None:
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            # Scopes are copied on their way through an application; the state in them is one object.
+            if cycle is not None and cycle.scope["state"] is scope["state"]:
+                connection.transport.abort()
 
 
 def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -1,10 +1,10 @@
 """`tail`: the last events that match, and with `-f` those that come."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
@@ -155,7 +155,7 @@ class _Tailing:
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    code = await self._follow(output, paths, number, after)
+                    code = await _while_read(output.stream, self._follow(output, paths, number, after))
         except ReaderGone:
             self._cursor = ""  # who has what it wanted does not go on
             raise
@@ -223,6 +223,24 @@ class _Tailing:
                 self._cursor = item.cursor
                 return item.body
         return None
+
+
+async def _while_read(stream: BinaryIO, work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    """What `work` returns. Raises ReaderGone when nobody reads the stream any more, also while there is nothing to say."""
+    import asyncio
+
+    from madsci_event_cli.broken_pipe import reader_gone
+
+    working, gone = asyncio.create_task(work), asyncio.create_task(reader_gone(stream))
+    try:
+        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ReaderGone
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
 
 
 async def _gathered(items: AsyncGenerator["Followed"]) -> AsyncGenerator[list["Followed"]]:

@@ -103,25 +103,29 @@ class EventStream(Response):
 
     def __init__(self, context: Context, reader: Reader) -> None:
         super().__init__()
-        self._stopping = context.stopping
+        self._context = context
         self._reader = reader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Writes until there is nobody to write to."""
         writing = asyncio.create_task(self._write(send))
-        waiting = [writing, asyncio.create_task(_left(receive)), asyncio.create_task(self._stopping.wait())]
+        left = asyncio.create_task(_left(receive))
+        stopping = asyncio.create_task(self._context.stopping.wait())
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping.is_set():
-                await asyncio.wait([writing], timeout=GOODBYE_SECONDS)
-            if writing.done():
-                writing.result()  # raises what went wrong
+            await asyncio.wait([writing, left, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                await asyncio.wait([writing, left], timeout=GOODBYE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            takes_it = writing.done() and writing.result()  # raises what went wrong
+            if not takes_it and not left.done():
+                self._context.hang_up(scope)
+                await asyncio.wait([left], timeout=GOODBYE_SECONDS)
         finally:
-            for task in waiting:
+            for task in (writing, left, stopping):
                 task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.gather(writing, left, stopping, return_exceptions=True)
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, send: Send) -> bool:
+        """Whether everything was taken, to the end."""
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         messages = self._reader.messages()
         try:
@@ -129,10 +133,11 @@ class EventStream(Response):
                 async with asyncio.timeout(STALLED_SECONDS):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
         except TimeoutError:
-            return
+            return False
         finally:
             await messages.aclose()
         await send({"type": "http.response.body", "body": b""})
+        return True
 
 
 async def _left(receive: Receive) -> None:

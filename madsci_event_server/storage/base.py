@@ -98,9 +98,8 @@ class Run:
     """Events in received order, written one after the other."""
 
     written: bytes
-    count: int
-    last_seq: int
-    """Of the last of them; 0 where there are none."""
+    through: int
+    """The place up to which they are all there are."""
     purged_through: int
     """As `EventStore.purged_through` says, at the same moment."""
 
@@ -265,8 +264,11 @@ class EventStore(Protocol):
 class RunStore(Protocol):
     """What a store may offer besides: events as bytes for the wire, with nothing made of each on the way."""
 
-    async def run_after(self, seq: int, limit: int, frame: Frame) -> Run:
-        """What `find` finds without any filter after this place in received order, at most so many, written."""
+    async def run_between(self, seq: int, through: int, frame: Frame) -> Run:
+        """What `find` finds without any filter after a place in received order, written, up to another place.
+
+        Where that is very much, up to a nearer one.
+        """
 
 
 @runtime_checkable

@@ -128,10 +128,10 @@ class SQLiteStore:
             self._query_seconds,
         )
 
-    async def run_after(self, seq: int, limit: int, frame: Frame) -> Run:
+    async def run_between(self, seq: int, through: int, frame: Frame) -> Run:
         """What `find` finds without any filter after this place in received order, written."""
         return await self._database.read(
-            lambda connection, _: sqlite_runs.run_after(connection, seq, limit, frame), self._query_seconds
+            lambda connection, _: sqlite_runs.run_between(connection, seq, through, frame), self._query_seconds
         )
 
     async def facets(self, query: EventQuery, fields: Collection[str], limit: int) -> Facets:

@@ -2,16 +2,17 @@
 
 import json
 import re
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.cli.followers import ids, numbered, send
 from tests.cli.runs import COMMAND, run_here
 from tests.live_server import LiveServer
-from tests.processes import Process, free_port
+from tests.processes import WAIT_SECONDS, Process, free_port
 from tests.thread_server import ThreadServer
 
 CURSOR = r"--after (r\.\w+\.\d+\.0)"
@@ -162,11 +163,20 @@ def test_a_cursor_of_another_store(lab_server: ThreadServer) -> None:
 
 
 def test_head_takes_what_it_wants(lab_server: ThreadServer) -> None:
+    """And nothing has to come for `tail` to know."""
     command = " ".join([*COMMAND, "tail", "-f", "-o", "jsonl", "--server", lab_server.url, "| head -n 1"])
     with Process(["bash", "-o", "pipefail", "-c", command]) as shell:
         shell.stdout.line(0)
-        while shell.running:
-            # Whether anybody reads is only found out by writing.
-            httpx.post(f"{lab_server.url}/event", json={}).raise_for_status()
 
         assert (shell.wait(), shell.stderr.text) == (0, "")
+
+
+def test_a_reader_that_leaves_while_nothing_comes(lab_server: ThreadServer) -> None:
+    ours, theirs = socket.socketpair()
+    command = [*COMMAND, "tail", "-f", "-n", "1", "-o", "jsonl", "--server", lab_server.url]
+    with theirs, subprocess.Popen(command, stdout=theirs) as tail:
+        theirs.close()
+        assert ours.recv(1)
+        ours.close()
+
+        assert tail.wait(WAIT_SECONDS) == 0

@@ -67,6 +67,20 @@ def test_an_answer_under_way_is_finished_first(lab: Path) -> None:
         assert running.process.wait() == 0
 
 
+def test_a_reader_of_the_stream_that_takes_nothing_is_hung_up_on(lab: Path) -> None:
+    """It comes back where it was; the server neither waits for it nor complains."""
+    with LiveServer(lab, db="memory:") as running, running.client() as client:
+        with socket.create_connection(("127.0.0.1", running.port)) as stalled:
+            stalled.sendall(b"GET /events/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert stalled.recv(100)
+            for _ in range(20):
+                client.post("/events", json=[{"event_data": "x" * 500_000}]).raise_for_status()
+            running.process.signal(signal.SIGTERM)
+
+            assert running.process.wait() == 0
+        assert len(running.process.stderr.lines) == 1
+
+
 def test_a_client_that_leaves_after_its_headers_makes_no_noise(lab: Path) -> None:
     with LiveServer(lab, db="memory:") as running:
         for _ in range(3):
