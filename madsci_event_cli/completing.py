@@ -12,7 +12,7 @@ import typer
 from madsci_event_server.errors import InvalidInput
 from madsci_event_server.vocabulary import EventLogLevel, EventType
 
-WAIT_SECONDS: Final = 0.15
+WAIT_SECONDS: Final = 0.4
 """For the server; who presses Tab does not wait longer, and is shown nothing then."""
 _MOST: Final = 50
 _UNQUOTED: Final = re.compile(r"[^\w@%+=:,./-]")
