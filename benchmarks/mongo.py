@@ -1,20 +1,24 @@
-"""MongoDB: single posts beside MADSci's own event manager, batches beside `insert_many`, and how queries grow.
+"""MongoDB: single posts beside MADSci's own event manager, batches beside `insert_many`, indexes, and how queries grow.
 
     python -m benchmarks.mongo --events lab_events.jsonl --madsci ENVIRONMENT/bin/python [--memory 1000000]
 
 Everything runs on 127.0.0.1 on one `mongod`, a replica set of one. MADSci 0.8.1 runs in an environment of its own;
-baseline and server alternate, and the median of the rounds is reported.
+baseline and server alternate, and the median of the rounds is reported. Processor time is what a busy machine
+disturbs least.
 """
 
 import argparse
 import asyncio
+import gc
 import os
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -28,13 +32,16 @@ from madsci_event_server.query import EventQuery
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore
 from madsci_event_server.storage.mongo import INDEXES
-from madsci_event_server.storage.mongo_documents import NewEvent
+from madsci_event_server.storage.mongo_documents import COUNTER, EVENTS, META, NewEvent
 from tests.mongod import Mongod
 from tests.processes import free_port
 
 BATCH = 2000
 FEW, MANY = 10_000, 1_000_000
+FACETS = ("log_level", "kind", "node_id")
 START_SECONDS = 120
+CACHE_GIGABYTES = 1.0
+"""MongoDB's own default is half of the memory."""
 
 
 @contextmanager
@@ -88,75 +95,164 @@ def single_posts(mongod: Mongod, file: Path, count: int, python: Path) -> None:
     print(f"  ratio                          {rate / their_rate:9.1f}     (to reach: 12)")
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of storing one event, in microseconds: how long it took, and the processor time of this process and of mongod."""
+
+    wall: float
+    ours: float
+    mongod: float
+
+    def __str__(self) -> str:
+        return f"{1e6 / self.wall:9,.0f}/s   processor: {self.ours:5.1f} us here, {self.mongod:5.1f} us in mongod"
+
+
+class Meter:
+    """Measures what is done in its `with` blocks."""
+
+    def __init__(self, mongod: Mongod) -> None:
+        self._mongod = mongod
+        self._spent = [0.0, 0.0, 0.0]
+
+    def __enter__(self) -> "Meter":
+        self._started = self._clocks()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        ended = zip(self._spent, self._started, self._clocks(), strict=True)
+        self._spent = [spent + after - before for spent, before, after in ended]
+
+    def per_event(self, count: int) -> Cost:
+        return Cost(*(1e6 * spent / count for spent in self._spent))
+
+    def _clocks(self) -> tuple[float, float, float]:
+        ticks = Path(f"/proc/{self._mongod.nodes[0].process.pid}/stat").read_text().rpartition(")")[2].split()
+        return time.perf_counter(), time.process_time(), (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def batches(mongod: Mongod, file: Path, count: int) -> None:
     """Batches into the store, beside `insert_many` of the same documents with the same indexes."""
     ours, raw = [], []
     for _ in range(ROUNDS):
-        ours.append(count / asyncio.run(append_all(mongod.new_database(), file, count)))
-        raw.append(count / insert_all(mongod.new_database(), file, count))
-    rate, raw_rate = statistics.median(ours), statistics.median(raw)
-    print(f"  append, {BATCH} at once           {rate:9,.0f}/s")
-    print(f"  insert_many, the same          {raw_rate:9,.0f}/s")
-    print(f"  ratio                          {rate / raw_rate:9.2f}     (to reach: 0.7)")
+        ours.append(asyncio.run(append_all(mongod, file, count)))
+        raw.append(insert_all(mongod, file, count, INDEXES))
+    print(f"  append, {BATCH} at once           {median(ours)}")
+    print(f"  insert_many, the same          {median(raw)}")
+    print(f"  ratio                          {median(raw).wall / median(ours).wall:9.2f}     (to reach: 0.7)")
+    turns = (one.wall / other.wall for one, other in zip(raw, ours, strict=True))
+    print(f"  ratio, turn by turn            {', '.join(f'{turn:.2f}' for turn in turns)}")
 
 
-async def append_all(url: str, file: Path, count: int) -> float:
-    """Seconds."""
-    async with open_store(url, lab_directory=Path.cwd()) as store:
-        return await fill(store, file, count)
+def median(costs: list[Cost]) -> Cost:
+    """That of the turn whose wall clock is the median."""
+    return sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
 
 
-async def fill(store: EventStore, file: Path, count: int) -> float:
-    seconds, batch = 0.0, []
-    for event in lab_events(file, count):
-        batch.append(event.changed(event_id=new_event_id()))
-        if len(batch) == BATCH:
-            seconds += await timed(store, batch)
-            batch = []
-    return seconds + (await timed(store, batch) if batch else 0.0)
-
-
-async def timed(store: EventStore, batch: list) -> float:  # type: ignore[type-arg]
-    started = time.perf_counter()
-    await store.append(batch)
-    return time.perf_counter() - started
-
-
-def insert_all(url: str, file: Path, count: int) -> float:
-    """Seconds."""
-    with pymongo.MongoClient(url, w="majority", journal=True) as client:  # type: ignore[var-annotated]
-        collection = client.get_default_database()["raw"]
-        collection.create_indexes(list(INDEXES))
-        documents = []
-        for seq, event in enumerate(lab_events(file, count)):
-            documents.append(NewEvent(event.changed(event_id=new_event_id())).document | {"seq": seq, "first_seq": seq})
-        started = time.perf_counter()
+async def append_all(mongod: Mongod, file: Path, count: int) -> Cost:
+    events = [event.changed(event_id=new_event_id()) for event in lab_events(file, count)]
+    for event in events:
+        event.derive()  # as they come from a request
+    gc.freeze()  # those that wait here wait nowhere in a server
+    meter = Meter(mongod)
+    async with open_store(mongod.new_database(), lab_directory=Path.cwd()) as store:
         for at in range(0, count, BATCH):
-            collection.insert_many(documents[at : at + BATCH])
-        return time.perf_counter() - started
+            with meter:
+                await store.append(events[at : at + BATCH])
+    return meter.per_event(count)
+
+
+def insert_all(mongod: Mongod, file: Path, count: int, indexes: Sequence[pymongo.IndexModel]) -> Cost:
+    documents = [new.document for new in placed(file, count)]
+    meter = Meter(mongod)
+    with pymongo.MongoClient(mongod.new_database(), w="majority", journal=True) as client:  # type: ignore[var-annotated]
+        collection = client.get_default_database()["raw"]
+        if indexes:
+            collection.create_indexes(list(indexes))
+        for at in range(0, count, BATCH):
+            with meter:
+                collection.insert_many(documents[at : at + BATCH])
+    return meter.per_event(count)
+
+
+def placed(file: Path, count: int) -> Iterator[NewEvent]:
+    """A lab's events as the store has them."""
+    for seq, event in enumerate(lab_events(file, count), 1):
+        new = NewEvent(event.changed(event_id=new_event_id()))
+        new.place(seq)
+        yield new
+
+
+# --- What the indexes cost, and what they are for ---
+
+
+def indexes(mongod: Mongod, file: Path, count: int) -> None:
+    """`insert_many` with all indexes, and without each of them."""
+    names = [str(index.document["name"]) for index in INDEXES]
+    costs: dict[str, list[Cost]] = {name: [] for name in ("all", *names, "none")}
+    for _ in range(ROUNDS):
+        for without, found in costs.items():
+            kept = [index for index, name in zip(INDEXES, names, strict=True) if name != without]
+            found.append(insert_all(mongod, file, count, [] if without == "none" else kept))
+    whole = min(cost.mongod for cost in costs.pop("all"))
+    print(f"  mongod, all indexes            {whole:9.1f} us of processor an event")
+    for without, found in costs.items():
+        least = min(cost.mongod for cost in found)
+        title = "without any" if without == "none" else f"without {without}"
+        print(f"  {title:28}   {least:9.1f} us, {whole - least:5.1f} less")
 
 
 def growth(mongod: Mongod, file: Path, many: int) -> None:
-    """The newest 100 by level and node, at ten thousand and at a million events."""
-    few, lots = (asyncio.run(newest(mongod.new_database(), file, count)) for count in (FEW, many))
-    print(f"  newest 100 by level and node   {1000 * few:9.2f} ms at {FEW:,}")
-    print(f"                                 {1000 * lots:9.2f} ms at {many:,}")
-    print(f"  ratio                          {lots / few:9.2f}     (to stay below: 2)")
+    """The newest 100 by level and node, and counts over everything, at ten thousand and at a million events."""
+    urls = {count: mongod.new_database() for count in (FEW, many)}
+    for count, url in urls.items():
+        asyncio.run(fill(url, file, count))
+    few, lots = asyncio.run(compared(urls[FEW], urls[many]))
+    for title, reach in (("newest 100 by level and node", 2), ("facets: level, kind, node", None), ("histogram", None)):
+        print(f"  {title:29}  {few[title]:9.2f} ms at {FEW:,}")
+        print(f"                                 {lots[title]:9.2f} ms at {many:,}")
+        if reach:
+            print(f"  ratio                          {lots[title] / few[title]:9.2f}     (to stay below: {reach})")
 
 
-async def newest(url: str, file: Path, count: int) -> float:
-    """Seconds, the median of many."""
-    async with open_store(url, lab_directory=Path.cwd()) as store:
-        await fill(store, file, count)
-        nodes = (await store.facets(EventQuery(), ["node_id"], 5)).facets["node_id"]
-        taken = []
-        for _ in range(40):
-            for node in nodes:
-                query = EventQuery.parse({"level": "info", "node_id": [node.value]})
-                started = time.perf_counter()
-                await store.find(query)
-                taken.append(time.perf_counter() - started)
-        return statistics.median(taken)
+async def fill(url: str, file: Path, count: int) -> None:
+    """So many events, the quick way: not through the store, which makes sure of each."""
+    async with open_store(url, lab_directory=Path.cwd()):
+        pass
+    with pymongo.MongoClient(url) as client:  # type: ignore[var-annotated]
+        database = client.get_default_database()
+        events = placed(file, count)
+        while batch := [new.insert() for new in islice(events, BATCH)]:
+            database[EVENTS].bulk_write(batch, ordered=False)
+        database[META].update_one({"_id": COUNTER}, {"$set": {"last_seq": count}})
+
+
+async def compared(*urls: str) -> list[dict[str, float]]:
+    """By what was asked: milliseconds, the median of many for each of the stores, which are asked in turns."""
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(open_store(url, lab_directory=Path.cwd())) for url in urls]
+        nodes = (await stores[0].facets(EventQuery(), ["node_id"], 5)).facets["node_id"]
+        questions: dict[str, list[Callable[[EventStore], Awaitable[object]]]] = {
+            "newest 100 by level and node": [newest_of(node.value) for node in nodes] * 40,
+            "facets: level, kind, node": [lambda store: store.facets(EventQuery(), FACETS, 20)] * 5,
+            "histogram": [lambda store: store.histogram(EventQuery(), 30 * 86_400)] * 5,
+        }
+        found: list[dict[str, float]] = [{} for _ in stores]
+        for title, asked in questions.items():
+            taken = [[await milliseconds(question(store)) for store in stores] for question in asked]
+            for answers, times in zip(found, zip(*taken, strict=True), strict=True):
+                answers[title] = statistics.median(times)
+        return found
+
+
+def newest_of(node_id: str) -> Callable[[EventStore], Awaitable[object]]:
+    query = EventQuery.parse({"level": "info", "node_id": [node_id]})
+    return lambda store: store.find(query)
+
+
+async def milliseconds(work: Awaitable[object]) -> float:
+    started = time.perf_counter()
+    await work
+    return 1000 * (time.perf_counter() - started)
 
 
 def main() -> None:
@@ -165,13 +261,20 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="events a round")
     parser.add_argument("--madsci", type=Path, help="the Python of an environment with madsci.event_manager 0.8.1")
     parser.add_argument("--memory", type=int, default=MANY, help="events of the larger store")
-    parser.add_argument("--only", choices=("posts", "batches", "growth"))
+    parser.add_argument("--only", choices=("posts", "batches", "indexes", "growth"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Mongod.replica_set(Path(folder), 1) as mongod:
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 50)  # as the server has it
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Mongod.replica_set(Path(folder), 1, cache_gigabytes=CACHE_GIGABYTES) as mongod,
+    ):
         if options.only in (None, "posts") and options.madsci:
             single_posts(mongod, options.events, options.count, options.madsci)
         if options.only in (None, "batches"):
             batches(mongod, options.events, options.count)
+        if options.only in (None, "indexes"):
+            indexes(mongod, options.events, options.count)
         if options.only in (None, "growth"):
             growth(mongod, options.events, options.memory)
 

@@ -28,13 +28,16 @@ def mongod_binary() -> Path:
 class Node:
     """One `mongod`: always the same port and data, through stops, kills and starts."""
 
-    def __init__(self, folder: Path, *, replica_set: bool, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, replica_set: bool, options: Sequence[str] = (), cache_gigabytes: float = 0.25
+    ) -> None:
         self.port = free_port()
         self._folder = folder
         self._command = [
             str(mongod_binary()),
             *("--bind_ip", "127.0.0.1", "--port", str(self.port), "--dbpath", str(folder), "--nounixsocket"),
-            *("--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *("--wiredTigerCacheSizeGB", str(cache_gigabytes)),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *(("--replSet", SET_NAME) if replica_set else ()),
             *options,
         ]
@@ -81,9 +84,18 @@ class Mongod:
     Elections take a second or two instead of MongoDB's ten, so that a test may kill a primary.
     """
 
-    def __init__(self, folder: Path, nodes: int, *, replica_set: bool, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int,
+        *,
+        replica_set: bool,
+        options: Sequence[str] = (),
+        cache_gigabytes: float = 0.25,
+    ) -> None:
         self.nodes = [
-            Node(folder / f"node{number}", replica_set=replica_set, options=options) for number in range(nodes)
+            Node(folder / f"node{number}", replica_set=replica_set, options=options, cache_gigabytes=cache_gigabytes)
+            for number in range(nodes)
         ]
         self._replica_set = replica_set
         self._stack = ExitStack()
@@ -94,9 +106,11 @@ class Mongod:
         return cls(folder, 1, replica_set=False, options=options)
 
     @classmethod
-    def replica_set(cls, folder: Path, nodes: int, *, options: Sequence[str] = ()) -> Self:
+    def replica_set(
+        cls, folder: Path, nodes: int, *, options: Sequence[str] = (), cache_gigabytes: float = 0.25
+    ) -> Self:
         """A replica set with a primary."""
-        return cls(folder, nodes, replica_set=True, options=options)
+        return cls(folder, nodes, replica_set=True, options=options, cache_gigabytes=cache_gigabytes)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """`store copy`: move a lab's events to another kind of store, or take over those MADSci kept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -13,6 +13,8 @@ from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput, shown
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from madsci_event_server.copying import Copied
 
 EXAMPLES: Final = """
@@ -90,28 +92,52 @@ def _report(session: Session, source: str, target: str, copied: "Copied") -> Exi
 
 
 class _Bar:
-    """A progress bar on a terminal; nothing elsewhere or with `-q`."""
+    """How far it is: a bar on a terminal, and when it is cut off a line that says what to do. Nothing with `-q`."""
 
     def __init__(self, session: Session) -> None:
-        self._shown = session.stderr.isatty() and not session.options.quiet
         self._session = session
+        self._progress: Progress | None = None
+        self._done = self._total = 0
 
-    def __enter__(self) -> "_Bar":
-        if self._shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("copying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, console=Console(file=self._session.stderr), transient=True)
-            self._task = self._progress.add_task("copying", total=None)
+    def __enter__(self) -> Self:
+        if self._session.stderr.isatty() and not self._session.options.quiet:
+            self._progress = _progress(self._session)
             self._progress.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        if self._shown:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if self._progress is not None:
             self._progress.stop()
+        if kind is not None and self._done:
+            self._session.diagnostics.note(
+                f"{self._done:,} of {self._total:,} events are there; the same command goes on with the rest"
+            )
 
     def show(self, done: int, total: int) -> None:
         """So many of so many."""
-        if self._shown:
-            self._progress.update(self._task, completed=done, total=total)
+        self._done, self._total = done, total
+        if self._progress is not None:
+            (task,) = self._progress.tasks
+            pace = f"{task.speed:,.0f}/s" if task.speed else ""
+            self._progress.update(task.id, completed=done, total=total, done=f"{done:,} of {total:,}", pace=pace)
+
+
+def _progress(session: Session) -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    color = session.diagnostics.color
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(None, complete_style="cyan" if color else "none", finished_style="cyan" if color else "none"),
+        TaskProgressColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[done]}"),
+        TextColumn("{task.fields[pace]}", style="dim"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left", style="dim"),
+        console=Console(file=session.stderr, no_color=not color, highlight=False),
+        expand=True,
+        transient=True,
+    )
+    progress.add_task("copying", total=None, done="", pace="")
+    return progress

@@ -95,7 +95,8 @@ class Frame(NamedTuple):
 class Run:
     """Events in received order, written one after the other."""
 
-    written: bytes
+    written: Sequence[bytes]
+    """In parts: to join them is a copy, and left to who must copy them anyway."""
     through: int
     """The place up to which they are all there are."""
     purged_through: int

@@ -39,6 +39,7 @@ from madsci_event_server.storage.mongo_documents import (
     EVENTS,
     META,
     NAMES,
+    RAISED_FROM,
     READ,
     VALUES,
     Batch,
@@ -56,17 +57,22 @@ FORMAT: Final = 1
 INDEXES: Final = (
     IndexModel([("terms", 1), ("state", 1), ("time_us", -1), ("first_seq", -1)], name="terms_state_time"),
     IndexModel([("words", 1), ("time_us", -1), ("first_seq", -1)], name="words_time"),
-    IndexModel([("state", 1), ("time_us", -1), ("first_seq", -1)], name="state_time"),
+    IndexModel([("state", 1), ("time_us", -1), ("first_seq", -1), ("about", 1)], name="state_time"),
     IndexModel([("seq", 1)], name="received", unique=True),
+    IndexModel([(RAISED_FROM, 1)], name="raised", unique=True, sparse=True),
     IndexModel(
         [("archived_us", -1), ("first_seq", -1)],
         name="archived",
         partialFilterExpression={"archived_us": {"$exists": True}},
     ),
 )
-"""One term or word with a minimum level, newest first, is at most six ranges of an index, merged."""
+"""One term or word with a minimum level, newest first, is at most six ranges of an index, merged.
+
+`about` is there to count by what many events have in common without reading one of them.
+"""
 
 _IDS_AT_ONCE: Final = 1000
+_SETTLE_SECONDS: Final = 0.05
 _NAMES_EVERY_SECONDS: Final = 5.0
 """How soon this server knows a node's name that another one has seen."""
 _PURGED: Final = "purged"
@@ -82,10 +88,12 @@ class MongoStore:
         self._query_seconds = query_seconds
         self._alerts = MongoAlertStore(self._database)
         self._names = _Names()
-        self._known_values: set[str] = set()
+        self._known_values: set[tuple[str, str]] = set()
         self._store_id = ""
         self._writing = asyncio.Lock()
         self._lease: Lease | None = None
+        self._is_settled = True
+        """Whether, on a standalone, every append here is known to have ended there."""
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -137,12 +145,12 @@ class MongoStore:
             nonlocal perhaps_stored
             perhaps_stored |= perhaps_committed
             appended = await mongo_writing.append_new(self._database, session, batch)
-            await self._know_values(await batch.all())
+            await self._know_values(batch.events)
             return appended
 
         async def any_of_them(session: Session, perhaps_committed: bool) -> list[Appended]:
+            await self._know_values(batch.events)
             new = await batch.all()
-            await self._know_values(new)
             return await mongo_writing.append_any(
                 self._database, session, new, perhaps_stored=perhaps_stored or perhaps_committed
             )
@@ -153,15 +161,26 @@ class MongoStore:
             return await self._database.transaction(any_of_them)
 
     async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
-        await self._know_values(new)
+        await self._know_values([one.event for one in new])
         with self._database.lookup():
+            await self._settle()
             known = await mongo_writing.stored_events(self._database, None, [event.event_id for event in new])
             last = await lease.reserve(len(new))
-            outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
-            lease.last_seq = last + len(new)  # whatever fails: no place is given twice
+        outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
+        lease.last_given = last + len(new)  # whatever fails: no place is given twice
+        self._is_settled = False
+        with self._database.lookup(lease.seconds_left):
             appended = await mongo_writing.append_alone(self._database, new, outcomes)
-            lease.last_seq = outcomes.seq
+        self._is_settled = True
+        lease.last_seq = lease.last_given = outcomes.seq
         return appended
+
+    async def _settle(self) -> None:
+        """Waits until MongoDB has ended an append that failed here: it might yet store an event in an earlier place."""
+        while not self._is_settled:
+            self._is_settled = not await mongo_writing.is_appending(self._database)
+            if not self._is_settled:
+                await asyncio.sleep(_SETTLE_SECONDS)
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
         """Stores events in the places they had elsewhere."""
@@ -172,25 +191,23 @@ class MongoStore:
                 )
             else:
                 last = max((stored.seq for stored in events), default=0)
-                await self._lease.reserve(max(0, last - self._lease.last_seq))
+                await self._lease.reserve(max(0, last - self._lease.last_given))
                 with self._database.lookup(RETRY_SECONDS):
                     restored = await mongo_writing.restore(self._database, None, events)
-                self._lease.last_seq = max(self._lease.last_seq, last)
-            await self._know_values(restored)
+                self._lease.last_seq = self._lease.last_given = max(self._lease.last_given, last)
+            await self._know_values([one.event for one in restored])
         for one in restored:
-            self._names.add(one.named)
+            self._names.add(one.event.named_ids)
         return len(restored)
 
-    async def _know_values(self, new: Sequence[NewEvent]) -> None:
+    async def _know_values(self, events: Sequence[Event]) -> None:
         """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
-        values = {
-            text
-            for one in new
-            for text in (term_text("kind", one.event.kind), term_text("event_type", one.event.event_type))
-        } - self._known_values
+        values = {("kind", event.kind) for event in events} | {("event_type", event.event_type) for event in events}
+        values -= self._known_values
         if values:
-            writes = [UpdateOne({"_id": value}, {"$set": {}}, upsert=True) for value in sorted(values)]
+            ids = sorted(term_text(field, value) for field, value in values)
             with self._database.lookup():
+                writes = [UpdateOne({"_id": id_}, {"$set": {}}, upsert=True) for id_ in ids]
                 await self._database.collection(VALUES).bulk_write(writes, ordered=False)
             self._known_values |= values
 
@@ -233,6 +250,9 @@ class MongoStore:
         limit = TimeLimit(self._query_seconds)
         async with self._database.snapshot(limit) as session:
             plan = await self._plan(query, session)
+            if self._lease is not None and query.order == "received":
+                # What is in the midst of being stored could be gone after a crash, and its place passed for nothing.
+                plan = plan.narrowed({"seq": {"$lte": self._lease.last_seq}})
             events = self._database.collection(EVENTS)
             return await mongo_finding.find(events, session, limit, query, plan, self._store_id)
 

@@ -12,7 +12,7 @@ from madsci_event_server.event import Event, EventLogLevel, canonical_id
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.base import FACET_FIELDS, MAX_FACET_VALUES, Bucket, FacetCount, Facets
 from madsci_event_server.storage.mongo_database import Document, Session, TimeLimit
-from madsci_event_server.storage.mongo_documents import ARCHIVED, READ, event_of, term_prefix
+from madsci_event_server.storage.mongo_documents import APART, ARCHIVED, READ, REPEATED, event_of, term_prefix
 from madsci_event_server.storage.mongo_finding import ORDERS, matching
 from madsci_event_server.storage.mongo_query import Plan
 from madsci_event_server.storage.terms import is_id_of_source
@@ -62,18 +62,20 @@ class Counting:
         return Facets(answer, total, truncated)
 
     async def _by_terms(self, fields: Sequence[str]) -> tuple[int, dict[str, Values]]:
-        levels: Values = Counter()
-        for state, count in await self._grouped("$state"):
-            levels[EventLogLevel(state % ARCHIVED).name] += count
-        total = levels.total()
         found: dict[str, Values] = {field: Counter() for field in fields}
-        by_prefix = {
-            term_prefix(field): field for field in fields if field != "log_level" and not is_id_of_source(field)
-        }
+        levels: Values = Counter()
+        for group, count in await self._grouped({"state": "$state", "about": "$about"}):
+            levels[EventLogLevel(group["state"] % ARCHIVED).name] += count
+            for field, _, value in (term.partition("=") for term in group["about"].split(APART)):
+                if field in found:
+                    found[field][value] += count
+        total = levels.total()
+        others = [field for field in fields if field not in REPEATED and field != "log_level"]
+        by_prefix = {term_prefix(field): field for field in others if not is_id_of_source(field)}
         for term, count in await self._terms(by_prefix):
             prefix, _, value = term.partition("=")
             found[by_prefix[prefix]][value] += count
-        for field in filter(is_id_of_source, fields):
+        for field in filter(is_id_of_source, others):
             for value, count in await self._grouped(f"$document.{field}"):
                 if value is not None:
                     found[field][canonical_id(value)] += count

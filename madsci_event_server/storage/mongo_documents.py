@@ -1,12 +1,17 @@
 """Events as documents: what is stored of one, and what is read back.
 
 `body` is the event's JSON up to its archived fields, and the truth; `document` is its queryable form as BSON has it,
-`terms` and `words` what the indexes are of.
+`terms` and `words` what the indexes are of; `about` has the terms of few values once more, in one text.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo import InsertOne
 
 from madsci_event_server.event import NOT_ARCHIVED_TAIL, Event, archived_tail, format_time, time_to_us, us_to_time
 from madsci_event_server.json_text import parse_stored
@@ -21,14 +26,25 @@ META: Final = "event_log_meta"
 COUNTER: Final = "seq"
 """The document of META that holds the last place given in received order."""
 
+RAISED_FROM: Final = "raised_from"
+"""The first place of an event that has another one now: what `restore` looks up."""
 ARCHIVED: Final = 100
 """Added to the level in `state` of an archived event."""
+
+REPEATED: Final = frozenset(("kind", "event_type", "name", "alert", "node_id", "manager_id", "workcell_id", "lab_id",
+    "user_id", "project_id", "campaign_id"))  # fmt: skip
+"""Fields of few values, which all together are in `about`: to count by them the index is enough."""
+APART: Final = "\0"
+"""Between the terms in `about`; in none of them, as NUL is not in queryable text."""
 
 READ: Final = {"seq": 1, "first_seq": 1, "time_us": 1, "event_type": 1, "archived_us": 1, "body": 1}
 """The fields `stored_of` reads."""
 
-MADE_AT_ONCE: Final = 250
-"""Documents made, and sent to MongoDB, in one go: some 20 ms in which nothing else runs."""
+FIRST_SENT: Final = 60
+SENT_AT_ONCE: Final = 500
+"""Documents sent to MongoDB in one go; at first fewer, so that it soon has something to do."""
+MADE_AT_ONCE: Final = 100
+"""Documents made in one go: some 5 ms in which nothing else runs."""
 
 Document = dict[str, Any]
 
@@ -36,22 +52,31 @@ Document = dict[str, Any]
 class NewEvent:
     """An event to append and its document, worked out before the transaction."""
 
-    __slots__ = ("document", "event", "named")
+    __slots__ = ("_body", "document", "event")
 
     def __init__(self, event: Event) -> None:
-        self.event = event if event.archived else event.changed(archived_at=None)
-        self.document = document_of(self.event)
-        self.named = event.named_ids
+        if event.archived_at is not None and not event.archived:
+            event = event.changed(archived_at=None)
+        self.event = event
+        self._body = event.encode()
+        self.document = _document_of(event, self._body)
 
     @property
     def event_id(self) -> str:
         """Also `_id`."""
         return self.event.event_id
 
-    def place(self, seq: int) -> StoredEvent:
-        """Gives it its first place in received order."""
-        self.document["seq"] = self.document["first_seq"] = seq
-        return stored_of(self.document)
+    def insert(self) -> InsertOne[Any]:
+        """How it is inserted where it was placed, encoded here: MongoDB waits only for what is on its way."""
+        return InsertOne(RawBSONDocument(bson.encode(self.document)))
+
+    def place(self, seq: int, first_seq: int | None = None) -> StoredEvent:
+        """Gives it its place in received order; `first_seq` where it was raised from another."""
+        document = self.document
+        document["seq"] = document["first_seq"] = seq
+        if first_seq is not None and first_seq != seq:
+            document["first_seq"] = document[RAISED_FROM] = first_seq
+        return StoredEvent(seq, document["first_seq"], document["time_us"], document["event_type"], self._body)
 
 
 class Batch:
@@ -64,22 +89,37 @@ class Batch:
         self.events = events
         self._made: list[list[NewEvent]] = []
 
+    async def part(self, number: int) -> list[NewEvent]:
+        """What is sent at once, in order; none beyond the end."""
+        while len(self._made) <= number:
+            start = sum(map(len, self._made))
+            self._made.append(await self._new(self.events[start : start + (SENT_AT_ONCE if start else FIRST_SENT)]))
+        return self._made[number]
+
+    async def _new(self, events: Sequence[Event]) -> list[NewEvent]:
+        made: list[NewEvent] = []
+        for start in range(0, len(events), MADE_AT_ONCE):
+            await asyncio.sleep(0)  # what was sent before goes out first
+            made += [NewEvent(event) for event in events[start : start + MADE_AT_ONCE]]
+        return made
+
     async def parts(self) -> AsyncIterator[list[NewEvent]]:
-        """The documents, in order."""
-        for number, start in enumerate(range(0, len(self.events), MADE_AT_ONCE)):
-            if number == len(self._made):
-                await asyncio.sleep(0)  # what was sent before goes out first
-                self._made.append([NewEvent(event) for event in self.events[start : start + MADE_AT_ONCE]])
-            yield self._made[number]
+        """All of them, in order."""
+        number = 0
+        while part := await self.part(number):
+            yield part
+            number += 1
 
     async def all(self) -> list[NewEvent]:
-        """All of them."""
+        """Their events, in order."""
         return [new async for part in self.parts() for new in part]
 
 
-def document_of(event: Event) -> Document:
+def _document_of(event: Event, body: bytes) -> Document:
     """The document of an event, without its places."""
-    body = event.encode()
+    archived_at = event.archived_at
+    tail = NOT_ARCHIVED_TAIL if archived_at is None else archived_tail(archived_at)
+    terms = terms_of(event)
     found: Document = {
         "_id": event.event_id,
         "seq": 0,
@@ -87,26 +127,24 @@ def document_of(event: Event) -> Document:
         "time_us": time_to_us(event.event_timestamp),
         "state": int(event.log_level) + (ARCHIVED if event.archived else 0),
         "event_type": event.event_type,
-        "terms": [term_text(*term) for term in terms_of(event)],
-        "words": sorted(event.words),
+        "terms": [term_text(field, value) for field, value in terms],
+        "about": APART.join([f"{field}={value}" for field, value in terms if field in REPEATED]),
+        "words": list(event.words),
         "document": event.document,
-        "body": body[: -len(_tail(event))],
+        "body": body[: -len(tail)],
     }
-    if event.archived_at is not None:
-        found["archived_us"] = time_to_us(event.archived_at)
+    if archived_at is not None:
+        found["archived_us"] = time_to_us(archived_at)
     return found
 
 
-def _tail(event: Event) -> bytes:
-    return NOT_ARCHIVED_TAIL if event.archived_at is None else archived_tail(event.archived_at)
-
-
-def changes_of_raise(event: Event, seq: int) -> Document:
+def changes_of_raise(event: Event, stored: StoredEvent) -> Document:
     """What a raise sets in a document, given the event as it then is."""
-    raised = document_of(event)
+    raised = NewEvent(event).document
     return {
-        "seq": seq,
-        **{name: raised[name] for name in ("state", "terms", "body")},
+        "seq": stored.seq,
+        RAISED_FROM: stored.first_seq,
+        **{name: raised[name] for name in ("state", "terms", "about", "body")},
         "document.log_level": int(event.log_level),
         "document.alert": event.alert,
     }
@@ -143,6 +181,7 @@ def term_text(field: str, value: str) -> str:
     return f"{term_prefix(field)}={value}"
 
 
+@lru_cache(maxsize=256)
 def term_prefix(field: str) -> str:
     """The part before `=`; a key of `source` may hold anything, also that sign."""
     return field.replace("%", "%25").replace("=", "%3D")

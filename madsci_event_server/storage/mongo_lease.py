@@ -78,7 +78,9 @@ class Lease:
 
     def __init__(self, database: Database) -> None:
         self.last_seq = 0
-        """The last place given in received order."""
+        """The last place in received order whose event is stored for good. What is beyond it may be lost yet."""
+        self.last_given = 0
+        """The last place given, perhaps to an event that was not stored."""
         self._database = database
         self._claim = Claim(database, "server")
         self._reserved = 0
@@ -108,22 +110,27 @@ class Lease:
         await asyncio.gather(self._heart, return_exceptions=True)
         try:
             if await self._claim.is_held():
-                await self._meta.update_one({"_id": COUNTER}, {"$set": {"last_seq": self.last_seq}})
+                await self._meta.update_one({"_id": COUNTER}, {"$set": {"last_seq": self.last_given}})
                 await self._claim.release()
         except PyMongoError:
             return  # MongoDB is away: the lease ends by itself
 
     async def reserve(self, count: int) -> int:
-        """Makes sure that so many places may be given after the one answered. Raises StoreUnavailable."""
+        """Makes sure that so many places may be given after `last_given`, which it answers. Raises StoreUnavailable."""
         if self._claim.age_seconds > LEASE_SECONDS - HEARTBEAT_SECONDS and not await self._claim.take():
             raise StoreUnavailable(
                 f"another server took {self._database.location} over while it was away from this one; restart this one"
             )
-        if self.last_seq + count > self._reserved:
-            reserved = self.last_seq + count + _RESERVED_AT_ONCE
+        if self.last_given + count > self._reserved:
+            reserved = self.last_given + count + _RESERVED_AT_ONCE
             await self._meta.update_one({"_id": COUNTER}, {"$set": {"last_seq": reserved}})
             self._reserved = reserved
-        return self.last_seq
+        return self.last_given
+
+    @property
+    def seconds_left(self) -> float:
+        """How long a write may take, so that it is over before another server can have the lease."""
+        return max(LEASE_SECONDS - self._claim.age_seconds, 0.0)
 
     @property
     def _meta(self) -> AsyncCollection[Document]:
@@ -133,7 +140,7 @@ class Lease:
         counter = await self._meta.find_one({"_id": COUNTER})
         last = await self._database.collection(EVENTS).find_one(sort=[("seq", -1)], projection={"seq": 1})
         self.last_seq = max(counter["last_seq"] if counter else 0, last["seq"] if last else 0)
-        self._reserved = self.last_seq
+        self._reserved = self.last_given = self.last_seq
 
     async def _beat(self) -> None:
         while True:

@@ -51,6 +51,10 @@ class Plan:
         found: Filter = {"state": {"$in": list(self.states)}}
         return found | ({"$and": list(self.conditions)} if self.conditions else {})
 
+    def narrowed(self, condition: Filter) -> "Plan":
+        """The plan of what meets this condition besides."""
+        return replace(self, conditions=(*self.conditions, condition))
+
 
 def needs_vocabulary(query: EventQuery) -> bool:
     """Whether the query has a glob, whose values `plan_of` must be given."""

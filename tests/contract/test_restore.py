@@ -76,3 +76,20 @@ async def test_a_store_with_events_of_its_own_is_left_as_it_is(store: EventStore
     with pytest.raises(StoreUnusable, match="copy into an empty one"):
         await store.restore(await lived_in())
     assert await in_received_order(store) == before
+
+
+@pytest.mark.parametrize("raised_here", [True, False])
+async def test_a_place_an_event_was_raised_from_is_taken_for_good(store: EventStore, raised_here: bool) -> None:
+    """Ties of event time are broken by it."""
+    async with MemoryStore() as other:
+        for holder, ids in ((store, ("mine", "also mine")), (other, ("theirs", "theirs too"))):
+            events = [an_event(id=id_, level="info") for id_ in ids]
+            await holder.append(events)
+            if (holder is store) == raised_here:
+                for event in events:
+                    await holder.append([event.changed(log_level=EventLogLevel.ERROR)])
+        copied, before = await in_received_order(other), await in_received_order(store)
+
+    with pytest.raises(StoreUnusable, match="copy into an empty one"):
+        await store.restore(copied)
+    assert await in_received_order(store) == before

@@ -16,6 +16,7 @@ from madsci_event_server.storage import open_store
 from madsci_event_server.storage.alert_base import AlertState, Change, MailState
 from madsci_event_server.storage.base import EventStore, StoredEvent
 from tests.alerts.test_mail import an_alert
+from tests.cli.terminals import Terminal
 from tests.contract.test_alert_store import a_mail, a_silence
 from tests.factories import NODES, NOON, a_query, an_event
 
@@ -91,6 +92,23 @@ async def test_a_copy_that_broke_off_goes_on_and_again_changes_nothing(lab: Path
 
     assert (on["copied"], on["already_there"]) == (701 - 333, 333)
     assert (again["copied"], again["already_there"]) == (0, 701)
+
+
+async def test_a_copy_that_is_cut_off_says_how_far_it_was_and_to_start_it_again(lab: Path) -> None:
+    async with open_store("sqlite:///a.db", lab_directory=lab) as store:
+        for _ in range(10):
+            await store.append([an_event() for _ in range(2000)])
+
+    command = [sys.executable, "-m", "madsci_event_cli", "store", "copy", "sqlite:///a.db", "sqlite:///b.db"]
+    with Terminal(command, cwd=lab) as terminal:
+        terminal.wait_for(" of 20,000")
+        terminal.interrupt()
+        assert terminal.wait() == 130
+        terminal.wait_for("of 20,000 events are there; the same command goes on with the rest")
+    on, _ = copy("sqlite:///a.db", "sqlite:///b.db")
+
+    assert on["copied"] + on["already_there"] == 20_000
+    assert on["already_there"] >= 500
 
 
 async def test_what_cannot_be_copied_is_refused_in_words(lab: Path, mongodb_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -231,6 +232,66 @@ async def test_nothing_acknowledged_is_lost_when_primaries_are_killed(tmp_path: 
 @pytest.mark.timeout(600)
 async def test_nothing_acknowledged_is_lost_when_primaries_are_killed_for_minutes(tmp_path: Path) -> None:
     await survive_kills(tmp_path, kills=8, events=1500)
+
+
+async def posted_until_acknowledged(client: httpx.AsyncClient, batch: list[dict[str, str]]) -> list[int]:
+    """How a batch was answered, the last time with 200."""
+    statuses: list[int] = []
+    while 200 not in statuses:
+        answer = await client.post("/events", json=batch)
+        statuses.append(answer.status_code)
+        if answer.status_code == 200:
+            said = answer.json()
+            assert said["accepted"] + said["duplicates"] == len(batch)
+    return statuses
+
+
+async def followed(client: httpx.AsyncClient, count: int) -> list[str]:
+    """The ids of so many events as they come over the live stream, which is taken up again where it ended."""
+    found: list[str] = []
+    headers: dict[str, str] = {}
+    while True:
+        async with client.stream("GET", "/events/stream?last=1", headers=headers) as stream:
+            async for line in stream.aiter_lines():
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    headers["Last-Event-ID"] = value
+                elif name == "data" and "event_id" in (event := json.loads(value)):
+                    found.append(event["event_id"])
+                    if len(found) == count:
+                        return found
+
+
+async def test_a_standalone_killed_in_mid_batch_loses_and_skips_nothing(tmp_path: Path) -> None:
+    """Of a batch that was cut off some may be stored: sent again they are duplicates, and in nobody's way."""
+    batches = [[{"event_id": f"b{number}-{n}"} for n in range(150)] for number in range(60)]
+    ids = ["first", *(event["event_id"] for batch in batches for event in batch)]
+    waiting, acknowledged = iter(batches), Acknowledged()
+
+    async def write(client: httpx.AsyncClient) -> None:
+        for batch in waiting:
+            for status in await posted_until_acknowledged(client, batch):
+                await acknowledged.add(batch[0]["event_id"], status)
+
+    with (
+        Mongod.standalone(tmp_path / "mongod") as deployment,
+        LiveServer(tmp_path / "lab", db=deployment.new_database()) as server,
+    ):
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            await posted_until_acknowledged(client, [{"event_id": "first"}])
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(followed(client, len(ids)))
+                for _ in range(4):
+                    tasks.create_task(write(client))
+                for third in (1, 2):
+                    await acknowledged.wait_for(len(batches) * third // 3)
+                    await asyncio.to_thread(deployment.nodes[0].kill)
+                    await asyncio.to_thread(deployment.nodes[0].start)
+            stored = [event_id async for event_id in received_ids(client)]
+
+    assert sorted(stored) == sorted(ids)
+    assert following.result() == stored
+    assert {status for said in acknowledged.answers.values() for status in said} <= {200, 503}
 
 
 def test_a_database_that_is_away_at_the_start_is_waited_for_if_asked(own_mongod: Mongod, tmp_path: Path) -> None:
