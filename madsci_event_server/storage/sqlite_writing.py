@@ -56,13 +56,20 @@ class Labels:
         unknown = [term for term in dict.fromkeys(terms) if term not in self._known]
         _insert_rows(connection, "OR IGNORE INTO labels (field, value)", unknown)
         for at in range(0, len(unknown), _MAX_ROWS):
-            some = unknown[at : at + _MAX_ROWS]
-            rows = connection.execute(
-                f"SELECT id, field, value FROM (VALUES {_marks(2, len(some))}) asked"
-                " CROSS JOIN labels ON field = asked.column1 AND value = asked.column2",
-                [text for term in some for text in term],
-            )
-            self._known.update({(field, value): number for number, field, value in rows.fetchall()})
+            self._find(connection, unknown[at : at + _MAX_ROWS])
+
+    def _find(self, connection: sqlite3.Connection, terms: Sequence[Term]) -> None:
+        """Knows the numbers of labels that there are: all in one row, as Python's lock is asked for after each."""
+        asked = _padded([value for place, term in enumerate(terms) for value in (place, *term)], 3)
+        (found,) = connection.execute(
+            "SELECT group_concat(asked.column1 || ' ' || labels.id)"
+            f" FROM (VALUES {_marks(3, len(asked) // 3)}) asked"
+            " CROSS JOIN labels ON labels.field = asked.column2 AND labels.value = asked.column3",
+            asked,
+        ).fetchone()
+        for pair in found.split(","):
+            place, number = pair.split(" ")
+            self._known[terms[int(place)]] = int(number)
 
     def numbers(self, terms: Iterable[Term]) -> tuple[int, ...]:
         """The numbers of labels that were learnt."""
@@ -253,17 +260,20 @@ def _insert_rows(
 def _insert_values(
     connection: sqlite3.Connection, into: str, columns: int, values: Sequence[object], on_conflict: str = ""
 ) -> None:
-    """Many rows a statement: Python's lock is taken again after each, and whoever computes meanwhile holds it long.
-
-    The numbers of rows are powers of two, so that few statements have to be prepared and kept; rows too many are NULL.
-    """
+    """Many rows a statement: Python's lock is asked for after each, and whoever computes meanwhile holds it long."""
     for at in range(0, len(values), _MAX_ROWS * columns):
-        some = values[at : at + _MAX_ROWS * columns]
-        rows = 1 << (len(some) // columns - 1).bit_length()
+        some = _padded(values[at : at + _MAX_ROWS * columns], columns)
+        rows = len(some) // columns
         connection.execute(
             f"INSERT {into} SELECT * FROM (VALUES {_marks(columns, rows)}) WHERE column1 IS NOT NULL {on_conflict}",
-            [*some, *[None] * (rows * columns - len(some))],
+            some,
         )
+
+
+def _padded(values: Sequence[object], columns: int) -> list[object]:
+    """The values of as many rows as a power of two, those too many being NULL: few statements have to be prepared."""
+    rows = 1 << (len(values) // columns - 1).bit_length()
+    return [*values, *[None] * (rows * columns - len(values))]
 
 
 @lru_cache(maxsize=128)
