@@ -69,8 +69,14 @@ def create_app(settings: Settings) -> EventServer:
     """
     store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
     ingest, stopping = Ingest(store), asyncio.Event()
-    alerting = Alerting(store, store.alert_store(), alerting_config(settings), ingest.committed.wait_past)
     live = LiveStream(store, ingest.committed, clock=utc_now, version=health.VERSION, stopping=stopping)
+    alerting = Alerting(
+        store,
+        store.alert_store(),
+        alerting_config(settings),
+        ingest.committed.wait_past,
+        committed_after=live.committed_after,
+    )
     context = Context(settings, store, ingest, alerting, live, utc_now, settings.zone, stopping)
 
     @asynccontextmanager

@@ -94,6 +94,12 @@ class LiveStream:
         """Drops what is in memory, once stored events were archived or purged: who is behind reads them as they are."""
         self._recent.forget()
 
+    def committed_after(self, seq: int, limit: int) -> list[StoredEvent] | None:
+        """The first events after a place as they were committed here, or None: then the store has to be asked."""
+        if not self._tasks or not self._recent.floor <= seq < self._recent.top:
+            return None
+        return [recent.stored for recent in self._recent.after(seq, limit)]
+
     async def follow(self, query: EventQuery, *, after: str | None = None, last: int = 0) -> "Reader":
         """A reader of what matches: from now on, from after a cursor, or from so far back that `last` are included.
 

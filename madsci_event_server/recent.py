@@ -40,22 +40,23 @@ class RecentEvent:
     def __init__(self, store_id: str, stored: StoredEvent, *, again: bool) -> None:
         self.seq = stored.seq
         self.size = len(stored.body)
-        self._store_id, self._stored, self._again = store_id, stored, again
+        self.stored = stored
+        self._store_id, self._again = store_id, again
 
     @property
     def is_listed(self) -> bool:
         """Whether a query without any filter matches it, known without parsing."""
-        return self._stored.body.endswith(NOT_ARCHIVED_TAIL)
+        return self.stored.body.endswith(NOT_ARCHIVED_TAIL)
 
     @cached_property
     def event(self) -> Event:
         """The event, for matching."""
-        return self._stored.event
+        return self.stored.event
 
     @cached_property
     def message(self) -> bytes:
         """The event as the stream writes it."""
-        return stream_message(self._store_id, self._stored, again=self._again)
+        return stream_message(self._store_id, self.stored, again=self._again)
 
 
 class RecentEvents:

@@ -22,7 +22,7 @@ from madsci_event_server.alerts.explaining import Explainer
 from madsci_event_server.alerts.mail import MailWriter
 from madsci_event_server.alerts.notifier import Notifier
 from madsci_event_server.alerts.proving import Proof, chosen_recipients, prove
-from madsci_event_server.alerts.reader import EVENTS_A_TIME, AlertReader, place_in
+from madsci_event_server.alerts.reader import EVENTS_A_TIME, AlertReader, CommittedAfter, nothing_in_memory, place_in
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.alerts.silences import checked_matcher
 from madsci_event_server.definition.email_settings import EmailAlertsConfig
@@ -119,6 +119,7 @@ class Alerting:
         config: AlertingConfig,
         wait_past: Callable[[int], Awaitable[int]],
         clock: Callable[[], datetime] = utc_now,
+        committed_after: CommittedAfter = nothing_in_memory,
     ) -> None:
         self.config = config
         self._email = config.email or EmailAlertsConfig()
@@ -129,7 +130,7 @@ class Alerting:
         self._changing = asyncio.Lock()
         self.rules = RuleBook(config.alert_level, config.rules, self._email.email_addresses if config.email else ())
         self.writer = MailWriter(self._email, config.lab_name, config.zone)
-        self._reader = AlertReader(events, alerts, self.rules, self._email)
+        self._reader = AlertReader(events, alerts, self.rules, self._email, committed_after)
         self._notifier = Notifier(events, alerts, self.rules, self._email, self.writer)
         chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._delivery = Delivery(alerts, self._email, self._changing, chance, self._may_post)

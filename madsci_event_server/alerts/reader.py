@@ -6,7 +6,7 @@ left out and none is counted twice.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -45,11 +45,28 @@ class _Tally:
     """How many more alerts may be told apart by message."""
 
 
+CommittedAfter = Callable[[int, int], Sequence[StoredEvent] | None]
+"""The first events after a place in received order, at most so many; None where only the store can tell."""
+
+
+def nothing_in_memory(_seq: int, _limit: int) -> None:
+    """Only the store can tell."""
+
+
 class AlertReader:
     """Reads `events` into `alerts`. One a store; `open` first."""
 
-    def __init__(self, events: EventStore, alerts: AlertStore, rules: RuleBook, timing: EmailAlertsConfig) -> None:
+    def __init__(
+        self,
+        events: EventStore,
+        alerts: AlertStore,
+        rules: RuleBook,
+        timing: EmailAlertsConfig,
+        committed_after: CommittedAfter = nothing_in_memory,
+    ) -> None:
+        """What `committed_after` holds is not read from the store again."""
         self._events = events
+        self._committed_after = committed_after
         self._alerts = alerts
         self._rules = rules
         self._timing = timing
@@ -79,8 +96,10 @@ class AlertReader:
 
     async def take(self, now: datetime) -> int:
         """Judges the next events, at most EVENTS_A_TIME, saves what came of it, and returns how many they were."""
-        query = EventQuery(order="received", after=self._place, include_archived=True, limit=EVENTS_A_TIME)
-        batch = (await self._events.find(query)).events
+        batch = self._committed_after(self.seq, EVENTS_A_TIME)
+        if batch is None:
+            query = EventQuery(order="received", after=self._place, include_archived=True, limit=EVENTS_A_TIME)
+            batch = (await self._events.find(query)).events
         if not batch:
             return 0
         place = Cursor(self._events.store_id, "r", batch[-1].seq).encode()

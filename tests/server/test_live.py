@@ -229,3 +229,27 @@ async def test_any_query_means_on_a_stream_what_it_means_in_history(
             wanted = [event.wire() for event in committed if query.matches(event)]
             assert [item["event_id"] for item in found] == [item["event_id"] for item in wanted]
             assert [item["log_level"] for item in found] == [item["log_level"] for item in wanted]
+
+
+class TestCommittedAfter:
+    """What the stream holds of the last commits, for whoever reads on in received order."""
+
+    async def test_it_is_what_the_store_finds(self) -> None:
+        async with alone() as server:
+            await server.add(*[an_event(id=f"e{number}") for number in range(5)])
+            await server.add(an_event(id="e5"))
+            for seq in range(6):
+                found = await server.store.find(EventQuery(order="received", after=server.live.cursor(seq), limit=3))
+                assert server.live.committed_after(seq, 3) == found.events
+
+    async def test_what_it_may_not_hold_only_the_store_can_tell(self) -> None:
+        async with alone() as server:
+            assert server.live.committed_after(0, 3) is None
+            await server.add(an_event(id="e1"))
+            assert server.live.committed_after(1, 3) is None
+            server.live.forget()
+            assert server.live.committed_after(0, 3) is None
+
+    async def test_nothing_is_held_before_it_follows(self) -> None:
+        async with MemoryStore() as store:
+            assert Server(store).live.committed_after(0, 3) is None
