@@ -23,10 +23,9 @@ from rich.table import Table
 from benchmarks.lab import add_events_argument, lab_events, received
 from madsci_event_server.event import Event, format_time
 from madsci_event_server.query import EventQuery
-from madsci_event_server.storage import sqlite_writing
 from madsci_event_server.storage.sqlite import SQLiteStore
 from madsci_event_server.storage.sqlite_database import _OPTIONS
-from madsci_event_server.storage.sqlite_rows import pack_labels
+from madsci_event_server.storage.sqlite_rows import NewEvent, pack_labels
 from madsci_event_server.storage.sqlite_schema import EVERY_EVENT, MIGRATIONS
 
 BATCH = 1000
@@ -130,13 +129,12 @@ def raw_rows(events: Iterable[Event]) -> tuple[list[Any], list[Any], list[Any], 
     numbers: dict[tuple[str, str], int] = {}
     rows, labels, words = [], [], []
     for seq, event in enumerate(events, 1):
-        new = sqlite_writing.NewEvent(event)
+        new = NewEvent(event)
         found = [numbers.setdefault(term, len(numbers) + 1) for term in new.terms]
-        row = new.row
         rows.append(
-            (seq, seq, row.event_id, row.time_us, row.state, None, event.event_type, pack_labels(found), row.body)
+            (seq, seq, new.event_id, new.time_us, new.state, None, new.event_type, pack_labels(found), new.body)
         )
-        labels.append([(label, row.state, row.time_us, seq) for label in (EVERY_EVENT, *found)])
+        labels.append([(label, new.state, new.time_us, seq) for label in (EVERY_EVENT, *found)])
         words.append((seq, new.tokens))
     return rows, labels, words, [(number, *term) for term, number in numbers.items()]
 

@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,11 +12,12 @@ import typer
 from madsci_event_server.errors import InvalidInput
 from madsci_event_server.vocabulary import EventLogLevel, EventType
 
-WAIT_SECONDS: Final = 0.15
+WAIT_SECONDS: Final = 0.4
 """For the server; who presses Tab does not wait longer, and is shown nothing then."""
 _MOST: Final = 50
-_BASH: Final = "complete_bash"
 _UNQUOTED: Final = re.compile(r"[^\w@%+=:,./-]")
+_EVALUATED: Final = re.compile(r"""["'$`\\]""")
+"""What leaves the quotes in which Typer hands a value to zsh's `eval`: whoever can log an event can choose a name."""
 
 Completer = Callable[[typer.Context, list[str], str], list[str]]
 
@@ -82,9 +83,18 @@ def _offered(ctx: typer.Context, values: Iterable[object], incomplete: str) -> l
     """Those that begin so, each once, as the shell takes them; none that a terminal would not show as it is."""
     fit = [value for value in values if isinstance(value, str) and value.isprintable()]
     found = dict.fromkeys(value for value in fit if value.lower().startswith(incomplete.lower().strip("'\"")))
-    in_bash = _BASH in _environment(ctx).values()
-    # Other shells quote what they are given; bash takes it as it is.
-    return [_UNQUOTED.sub(r"\\\g<0>", value) if in_bash else value for value in found]
+    asking = set(_environment(ctx).values())
+    return [taken for value in found if (taken := _as_taken(value, asking)) is not None]
+
+
+def _as_taken(value: str, asking: Collection[str]) -> str | None:
+    """The value as the shell that asks takes it for one word and nothing else; None where it would not."""
+    if "complete_bash" in asking:  # takes it as it is; others quote what they are given
+        return _UNQUOTED.sub(r"\\\g<0>", value)
+    if "complete_fish" in asking:
+        return value
+    unsafe = _EVALUATED if "complete_zsh" in asking else _UNQUOTED
+    return None if unsafe.search(value) else value
 
 
 def _environment(ctx: typer.Context) -> Any:

@@ -5,6 +5,7 @@ boxes around them, takes longer to load than everything else together.
 """
 
 import os
+import re
 import sys
 import textwrap
 from typing import Any, Final
@@ -106,7 +107,8 @@ def _opening(page: HelpPage, command: Any, ctx: Any) -> None:
     if command.epilog:
         page.examples(command.epilog)
     page.heading("Usage")
-    usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+    pieces = (_REQUIRED.sub(r"\1", piece) for piece in command.collect_usage_pieces(ctx))
+    usage = " ".join([ctx.command_path, *pieces])
     page.lines.append(f"{_INDENT}{usage}")
 
 
@@ -147,6 +149,8 @@ def _rows(page: HelpPage, rows: list[tuple[str, str]]) -> None:
 
 
 _NO_BREAK: Final = "\0"
+_REQUIRED: Final = re.compile(r"^\{([\w-]+)\}$")
+"""Newer releases of Typer put braces around what must be there; older ones leave it bare, as manuals do."""
 _FIRST: Final = ("Arguments", "Options")
 _LAST: Final = (GLOBAL_PANEL, "Help")
 

@@ -208,9 +208,14 @@ def _describe(command: Callable[..., Any], options: Sequence[inspect.Parameter])
 def _named(parameter: inspect.Parameter) -> inspect.Parameter:
     """The parameter, its option named after it: some releases of Typer take the metavar for the name."""
     for option in getattr(parameter.annotation, "__metadata__", ()):
-        if isinstance(option, typer.models.OptionInfo) and not option.param_decls:
+        if isinstance(option, typer.models.OptionInfo) and not _has_name(option):
             option.param_decls = (f"--{parameter.name.replace('_', '-')}",)
     return parameter
+
+
+def _has_name(option: typer.models.OptionInfo) -> bool:
+    """Typer keeps the first name as the default until it reads the signature."""
+    return bool(option.param_decls) or (isinstance(option.default, str) and option.default.startswith("-"))
 
 
 def _parameters(options: Mapping[str, Any]) -> list[inspect.Parameter]:

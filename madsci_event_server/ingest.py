@@ -10,11 +10,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from madsci_event_server.errors import Overloaded, StoreError, StoreUnavailable
 from madsci_event_server.event import Event
-from madsci_event_server.storage.base import Appended, EventStore, Outcome, StoredEvent
+from madsci_event_server.storage.base import Appended, EventStore, Outcome, Prepared, PreparingStore, StoredEvent
 
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Of request bodies; parsed, an event takes several times its size."""
@@ -70,7 +70,7 @@ class Commits:
 class _Waiting(NamedTuple):
     """One request's events on their way into the next commit."""
 
-    events: Sequence[Event]
+    events: Sequence[Prepared]
     size: int
     since: float
     done: asyncio.Future[list[Appended]]
@@ -96,6 +96,9 @@ class Ingest:
         self.outcomes: Counter[Outcome] = Counter()
         """What became of the events taken since the start."""
         self._store = store
+        self._append = store.append_prepared if isinstance(store, PreparingStore) else store.append
+        self.prepare: Callable[[Event], Prepared] = store.prepare if isinstance(store, PreparingStore) else _derived
+        """What `accept_prepared` takes: done right after an event was parsed it costs least."""
         self._clock = clock
         self._max_bytes, self._max_events = max_waiting_bytes, max_waiting_events
         self._waiting: deque[_Waiting] = deque()
@@ -128,6 +131,10 @@ class Ingest:
         `size` is what they take as JSON. Raises Overloaded when too much waits already, and the store's StoreError;
         then none of these events is stored by this call.
         """
+        return await self.accept_prepared([self.prepare(event) for event in events], size)
+
+    async def accept_prepared(self, events: Sequence[Prepared], size: int) -> list[Appended]:
+        """The same for events that `prepare` has made ready."""
         if not events:
             return []
         self._check_room(len(events), size)
@@ -170,7 +177,7 @@ class Ingest:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
-            appended = await self._append([event for waiting in group for event in waiting.events])
+            appended = await self._append(self._stamped(group))
         except StoreError as error:
             _refuse(group, error)
         except Exception as error:  # noqa: BLE001  # whatever one request's events do to a store, the others must not pay
@@ -181,20 +188,27 @@ class Ingest:
             else:
                 _refuse(group, error)
         else:
-            self.outcomes.update(item.outcome for item in appended)
-            if news := _news(appended):
+            outcomes = [item.outcome for item in appended]
+            self.outcomes.update(outcomes)
+            if news := _news(appended, outcomes):
                 self.committed.publish(news)
             _answer(group, appended)
 
-    async def _append(self, events: Sequence[Event]) -> list[Appended]:
+    def _stamped(self, group: Iterable[_Waiting]) -> list[Any]:
         now = self._clock()
+        events = [event for waiting in group for event in waiting.events]
         for event in events:
-            event.received_at = now
-        return await self._store.append(events)
+            event.stamp(now)
+        return events
 
     def counts(self) -> Mapping[str, int]:
         """How many events met each outcome since the start."""
         return {outcome.value: self.outcomes[outcome] for outcome in Outcome}
+
+
+def _derived(event: Event) -> Event:
+    event.derive()
+    return event
 
 
 def _answer(group: Iterable[_Waiting], appended: Sequence[Appended]) -> None:
@@ -213,8 +227,10 @@ def _refuse(group: Iterable[_Waiting], error: Exception) -> None:
             waiting.done.set_exception(error)
 
 
-def _news(appended: Iterable[Appended]) -> list[StoredEvent]:
+def _news(appended: Sequence[Appended], outcomes: list[Outcome]) -> list[StoredEvent]:
     """The events that are new or raised, as they now stand, in received order."""
+    if outcomes.count(Outcome.STORED) == len(outcomes):
+        return [item.stored for item in appended]
     latest = {
         item.stored.first_seq: item.stored
         for item in appended

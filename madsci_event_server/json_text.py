@@ -55,25 +55,54 @@ def parse_tidy(body: bytes) -> Any:
 
     DOUBTFUL is whatever is no JSON, and what is not tidy, too deep, has a name twice or a number of 19 digits.
     """
-    if b"\\u0022" in body or _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS):
-        return DOUBTFUL  # orjson reads integers beyond 64 bits as doubles
+    return parse_tidy_beside(body, None)[0]
+
+
+def parse_tidy_beside(body: bytes, member: str | None) -> tuple[Any, bytes | None]:
+    """`parse_tidy(body)`, and beside it what `encode_queryable` gives of this member of the object it may be.
+
+    To know that no name is there twice it is written again anyway. None also where there is no such member.
+    """
+    if (b"\\" in body and b"\\u0022" in body) or _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS):
+        return DOUBTFUL, None  # orjson reads integers beyond 64 bits as doubles
     try:
         value = orjson.loads(body)
-        again = orjson.dumps(value)
+        again, written = _encode_beside(value, member)
     except (ValueError, TypeError):  # NaN, lone surrogates and all that `parse_json` refuses
-        return DOUBTFUL
+        return DOUBTFUL, None
     if body.count(b"{") + body.count(b"[") > MAX_NESTING and not _nested_within(value, MAX_NESTING):
-        return DOUBTFUL
+        return DOUBTFUL, None
     # Of a name that is there twice orjson keeps the last: the quotes of the other are missing when it is written again.
-    return value if again.count(b'"') == body.count(b'"') else DOUBTFUL
+    return (value, written) if again.count(b'"') == body.count(b'"') else (DOUBTFUL, None)
+
+
+def _encode_beside(value: Any, member: str | None) -> tuple[bytes, bytes | None]:
+    """A value just parsed as JSON, and what `encode_queryable` gives of one member of it."""
+    if type(value) is not dict or member not in value:
+        return orjson.dumps(value), None
+    inner = value[member]
+    written = encode_queryable(inner)
+    if written is None:
+        return orjson.dumps(value), None
+    value[member] = orjson.Fragment(written)
+    try:
+        return orjson.dumps(value), written
+    finally:
+        value[member] = inner
 
 
 def _nested_within(value: Any, levels: int) -> bool:
-    kind = type(value)
-    if kind is not dict and kind is not list:
-        return True
-    items = value.values() if kind is dict else value
-    return levels > 0 and all(_nested_within(item, levels - 1) for item in items)
+    """Whether no array or object is deeper than that, looked at level by level."""
+    here = [value] if type(value) is dict or type(value) is list else []
+    while here and levels:
+        levels -= 1
+        here = [
+            item
+            for holder in here
+            for item in (holder.values() if type(holder) is dict else holder)
+            if type(item) is dict or type(item) is list
+        ]
+    return not here
 
 
 def parse_stored(body: bytes) -> Any:
@@ -121,7 +150,7 @@ def encode_queryable(value: object) -> bytes | None:
         body = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
     except TypeError:  # an integer beyond 53 bits
         return None
-    return None if b"\\u0000" in body else body
+    return None if b"\\" in body and b"\\u0000" in body else body
 
 
 def queryable(value: Any) -> Any:

@@ -29,8 +29,11 @@ STORE_RETRY_MS: Final = 5000
 _FIRST_PAGE: Final = 200
 _MAX_PAGE: Final = 2000
 _PAGE_BYTES: Final = 512 * 1024
+_RUN_BYTES: Final = 1024 * 1024
 _RUNS_AHEAD: Final = 2
-"""How many runs are read while one is sent: then the store never waits for the socket, nor the socket for the store."""
+"""How many runs are read while one is sent: one alone would begin only when the event loop is done with the socket."""
+_READERS_AHEAD: Final = 32
+"""With more readers than that none reads ahead: runs that wait cost memory, and others have need of the processor."""
 _WIDER: Final = 8
 """How many times as far back to look for the last n when too few were found."""
 
@@ -259,19 +262,19 @@ class Reader:
         """The next messages without a filter; those after them are read while these are sent."""
         if self._ahead and self._ahead[0].after != self._seq:
             await self._drop_ahead()
-        self._read_ahead(store)
+        self._read_ahead(store, 1)
         run = await self._ahead.popleft().reading
-        self._page_size = min(_MAX_PAGE, _PAGE_BYTES * (run.through - self._seq) // (len(run.written) + 1) + 1)
-        written = self._gap(run.purged_through) + run.written
+        written = b"".join((self._gap(run.purged_through), *run.written))
+        self._page_size = min(_MAX_PAGE, _RUN_BYTES * (run.through - self._seq) // (len(written) + 1) + 1)
         self._seq = run.through
-        self._read_ahead(store)
+        self._read_ahead(store, _RUNS_AHEAD if self._live.readers <= _READERS_AHEAD else 0)
         return written
 
-    def _read_ahead(self, store: RunStore) -> None:
-        """Begins to read as many runs as may wait, of what is committed: that the store has."""
+    def _read_ahead(self, store: RunStore, runs: int) -> None:
+        """Sees to it that so many runs are being read, of what is committed: that the store has."""
         committed = self._live.committed.seq
         start = self._ahead[-1].through if self._ahead else self._seq
-        while len(self._ahead) < _RUNS_AHEAD and start < committed:
+        while len(self._ahead) < runs and start < committed:
             through = min(committed, start + self._page_size)
             run = store.run_between(start, through, event_frame(self._live.store.store_id))
             self._ahead.append(_Ahead(start, through, asyncio.create_task(run)))

@@ -26,7 +26,7 @@ from madsci_event_server.settings import Settings, without_credentials
 STOP_SECONDS: Final = 5
 """How long answers under way may take to end once the server was told to stop."""
 _SWITCH_SECONDS: Final = 0.0005
-_GARBAGE_ALLOCATIONS: Final = 20_000
+_GARBAGE_ALLOCATIONS: Final = 100_000
 _BETWEEN_TRIES_SECONDS: Final = 1.0
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_SECONDS: Final = 75

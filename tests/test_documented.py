@@ -119,6 +119,18 @@ def test_the_first_minute_is_as_readme_shows_it(monkeypatch: pytest.MonkeyPatch)
     assert len(rest) >= 2
 
 
+def test_no_option_has_a_name_twice_or_one_nobody_gave_it() -> None:
+    """Typer takes the first name for a default until it is asked: one put beside it would be a second."""
+    longs = {
+        (name, tuple(option for option in parameter.opts if option.startswith("--")))
+        for name, command in all_commands(typer.main.get_command(app))
+        for parameter in command.params
+    }
+
+    assert {(name, options) for name, options in longs if len(options) > 1} == set()
+    assert ("madsci-events alerts silence", ("--for",)) in longs
+
+
 def first_cells(text: str, heading: str) -> list[str]:
     """The first column of the table with that first heading."""
     table = text.partition(f"| {heading} | |\n|---|---|\n")[2].partition("\n\n")[0]

@@ -60,7 +60,7 @@ _Id = Annotated[
 _MailId = Annotated[str, typer.Argument(metavar="ID", help="The mail, by its id or the beginning of it.")]
 _By = Annotated[str | None, typer.Option(metavar="WHO", help="Who does it. [you, by your login]")]
 _Note = Annotated[str | None, typer.Option(metavar="TEXT", help="What to tell the others.")]
-_Number = Annotated[int, typer.Option("-n", "--number", min=1, max=1000, metavar="N", help="How many. [100]")]
+_Number = Annotated[int, typer.Option("-n", "--number", min=1, max=1000, metavar="N", help="How many.")]
 
 
 class Stage(StrEnum):

@@ -226,7 +226,7 @@ class _Tailing:
 
 
 async def _while_read(stream: BinaryIO, work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
-    """What `work` returns. Raises ReaderGone when nobody reads the stream any more, also while there is nothing to say."""
+    """What `work` returns. Raises ReaderGone once nobody reads the stream, also when there is nothing to write."""
     import asyncio
 
     from madsci_event_cli.broken_pipe import reader_gone

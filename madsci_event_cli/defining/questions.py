@@ -53,17 +53,15 @@ class _Unseen:
     def __enter__(self) -> None:
         try:
             import termios
-
+        except ImportError:
+            return  # Windows
+        try:
             self._before = termios.tcgetattr(self._answers.fileno())
             hidden = list(self._before)
             hidden[3] &= ~termios.ECHO
             termios.tcsetattr(self._answers.fileno(), termios.TCSADRAIN, hidden)
-        except (ImportError, OSError, ValueError):
+        except (termios.error, OSError, ValueError):
             self._before = None  # no terminal, or none that can be told
-        except Exception as error:
-            if type(error).__name__ != "error":  # termios.error is no OSError
-                raise
-            self._before = None
 
     def __exit__(self, *exc: object) -> None:
         if self._before is not None:

@@ -111,6 +111,13 @@ _BY: Final = json_body(
 )
 _NOTHING: Final = json_body("Nothing needs to be said", {"type": "object"}, {"Nothing": {}}, required=False)
 _FOUND: Final = (404, 409, 422, 503)
+_BY_ADA: Final = {"by": "ada", "at": _TIME}
+
+
+def _done_to_it(example: Schema) -> Schema:
+    """A route by which somebody says something of an alert."""
+    return operation(TAG, answer("The alert as it is now", _AN_ALERT, _ALERT | example), refused=_FOUND, body=_BY)
+
 
 LIST_ALERTS: Final = operation(
     TAG,
@@ -130,26 +137,8 @@ GET_ALERT: Final = operation(
     ),
     refused=_FOUND,
 )
-ACKNOWLEDGE: Final = operation(
-    TAG,
-    answer(
-        "The alert as it is now",
-        _AN_ALERT,
-        _ALERT | {"state": "acknowledged", "acknowledged": {"by": "ada", "at": _TIME, "note": "on my way"}},
-    ),
-    refused=_FOUND,
-    body=_BY,
-)
-RESOLVE: Final = operation(
-    TAG,
-    answer(
-        "The alert as it is now",
-        _AN_ALERT,
-        _ALERT | {"state": "resolved", "resolved": {"by": "ada", "at": _TIME, "note": "changed the rack"}},
-    ),
-    refused=_FOUND,
-    body=_BY,
-)
+ACKNOWLEDGE: Final = _done_to_it({"state": "acknowledged", "acknowledged": _BY_ADA | {"note": "on my way"}})
+RESOLVE: Final = _done_to_it({"state": "resolved", "resolved": _BY_ADA | {"note": "changed the rack"}})
 LIST_SILENCES: Final = operation(
     TAG,
     answer("Silences", _list("silences", _A_SILENCE, "The latest first"), {"silences": [_SILENCE]}),

@@ -70,39 +70,39 @@ class LineSplitter:
 
     def __init__(self, max_item_bytes: int) -> None:
         self._max = max_item_bytes
-        self._rest = bytearray()
-        self._size = 0
+        self._begin = bytearray()
+        """Of a line that its chunk does not end; no more of it than is taken, and one byte."""
         self._index = 0
 
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """The lines that this chunk completes."""
-        start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            self._add(chunk[start:end])
-            yield from self._take()
-            start = end + 1
-        self._add(chunk[start:])
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            if self._begin:
+                line = self._ended(line)
+            if item := self._item(line):
+                yield item
+        self._begin += rest[: self._max + 1 - len(self._begin)]
 
     def finish(self) -> Iterator[Item]:
         """A last line without its line end."""
-        yield from self._take()
+        if item := self._item(self._ended(b"")):
+            yield item
 
-    def _add(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size <= self._max:
-            self._rest += part
+    def _ended(self, line: bytes) -> bytes:
+        whole = bytes(self._begin) + line
+        self._begin.clear()
+        return whole
 
-    def _take(self) -> Iterator[Item]:
-        body, size = bytes(self._rest).strip(_SPACE), self._size
-        self._rest.clear()
-        self._size = 0
-        if size > self._max:
-            yield Item(self._index, b"", _too_large(self._max))
-        elif body:
-            yield Item(self._index, body)
+    def _item(self, line: bytes) -> Item | None:
+        if len(line) > self._max:
+            item = Item(self._index, b"", _too_large(self._max))
+        elif body := line.strip(_SPACE):
+            item = Item(self._index, body)
         else:
-            return
+            return None
         self._index += 1
+        return item
 
 
 class ArraySplitter:

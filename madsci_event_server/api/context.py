@@ -32,8 +32,9 @@ class Context:
     stopping: asyncio.Event
     """Set when the server begins to stop: answers that never end by themselves must end now."""
     hang_up: Callable[[Scope], None] = lambda _: None
-    """Drops the connection of a request whose other end takes nothing, with what still waits to be sent. What serves the
-    app says how; an answer that only ends would wait for that end."""
+    """Drops the connection of a request whose other end takes nothing: an answer that only ends would wait for it.
+
+    What serves the app says how."""
     started: float = field(default_factory=time.monotonic)
 
     @property

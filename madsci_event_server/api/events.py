@@ -4,6 +4,7 @@ Plain ASGI: a lab's whole life passes through these two, and a framework's hour 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from madsci_event_server.api.context import Context, scope_context
 from madsci_event_server.api.problems import problem, problem_text
 from madsci_event_server.errors import InvalidInput, Overloaded, StoreError
 from madsci_event_server.event import Event
-from madsci_event_server.storage.base import Appended, Outcome
+from madsci_event_server.storage.base import Appended, Outcome, Prepared
 
 MAX_REJECTED: Final = 10_000
 """How many refused items one answer names; a batch with more is not read to its end."""
@@ -67,9 +68,9 @@ class _Batch:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._counts = dict.fromkeys(Outcome, 0)
+        self._counts: Counter[Outcome] = Counter()
         self._rejected: list[dict[str, Any]] = []
-        self._events: list[Event] = []
+        self._events: list[Prepared] = []
         self._bytes = 0
         self._committing: asyncio.Task[list[Appended]] | None = None
 
@@ -116,8 +117,7 @@ class _Batch:
         except InvalidInput as error:
             self._rejected.append({"index": item.place, "error": problem_text(error)})
         else:
-            event.derive()  # here, while the store is busy with those before
-            self._events.append(event)
+            self._events.append(self._context.ingest.prepare(event))
             self._bytes += len(item.body)
 
     def _event_of(self, item: Item) -> Event:
@@ -133,7 +133,7 @@ class _Batch:
         self._events, self._bytes = [], 0
         await self._settle()
         if events:
-            self._committing = asyncio.create_task(self._context.ingest.accept(events, size))
+            self._committing = asyncio.create_task(self._context.ingest.accept_prepared(events, size))
 
     async def _finish(self) -> None:
         await self._commit()
@@ -142,5 +142,4 @@ class _Batch:
     async def _settle(self) -> None:
         committing, self._committing = self._committing, None
         if committing is not None:
-            for appended in await committing:
-                self._counts[appended.outcome] += 1
+            self._counts.update([appended.outcome for appended in await committing])

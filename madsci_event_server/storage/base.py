@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, EventLogLevel
@@ -44,8 +44,7 @@ class Outcome(StrEnum):
     """Another event has this id; that one is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """One event as it stands in the store."""
 
     seq: int
@@ -65,8 +64,7 @@ class StoredEvent:
         return Event.stored(parse_stored(self.body))
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """What became of one event of an append."""
 
     outcome: Outcome
@@ -97,7 +95,8 @@ class Frame(NamedTuple):
 class Run:
     """Events in received order, written one after the other."""
 
-    written: bytes
+    written: Sequence[bytes]
+    """In parts: to join them is a copy, and left to who must copy them anyway."""
     through: int
     """The place up to which they are all there are."""
     purged_through: int
@@ -258,6 +257,31 @@ class EventStore(Protocol):
 
     async def status(self) -> StoreStatus:
         """Counts and condition; raises StoreUnavailable when the store could not take an event now."""
+
+
+class Prepared(Protocol):
+    """An event on its way into a store, as that store wants it; an Event is one, too."""
+
+    def stamp(self, received_at: datetime) -> None:
+        """Says when the server took it."""
+
+
+P = TypeVar("P", bound=Prepared)
+
+
+@runtime_checkable
+class PreparingStore(Protocol[P]):
+    """What a store may offer besides: to work out what it needs of an event while that is at hand.
+
+    What was just parsed is then in the processor's cache, need not be kept until the commit, and no thread that writes
+    has to look through it.
+    """
+
+    def prepare(self, event: Event) -> P:
+        """What `append_prepared` takes. The event is not asked again."""
+
+    async def append_prepared(self, events: Sequence[P]) -> list[Appended]:
+        """What `append` does with the events they were made of."""
 
 
 @runtime_checkable

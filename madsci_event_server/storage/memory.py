@@ -7,6 +7,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from itertools import islice, takewhile
 from typing import Self
 
 from madsci_event_server import counting
@@ -54,6 +55,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
+        """By id, in received order: a raise moves its row to the end."""
         self._last_seq = self._purged_through = 0
         self._names = _Names()
         self._store_id = secrets.token_hex(8)
@@ -99,6 +101,7 @@ class MemoryStore:
             row.put(stored.event, stored.seq)
             self._names.add(stored.event)
             self._last_seq = max(self._last_seq, stored.seq)
+        self._rows = dict(sorted(self._rows.items(), key=lambda item: item[1].seq))
         return len(changed)
 
     async def get(self, event_id: str) -> StoredEvent:
@@ -118,6 +121,8 @@ class MemoryStore:
     async def find(self, query: EventQuery) -> Page:
         """The page of matching events after the query's cursor."""
         self._check_open()
+        if query.order == "received":
+            return self._find_received(query)
         place = _place_of(query)
         backwards = query.order in ("-time", "-archived")
         rows = sorted((row for row in self._rows.values() if query.matches(row.event)), key=place, reverse=backwards)
@@ -125,6 +130,18 @@ class MemoryStore:
             cursor = Cursor.decode(query.after, store_id=self._store_id, order=query.order)
             after = (cursor.time_us, cursor.position)
             rows = [row for row in rows if (place(row) < after if backwards else place(row) > after)]
+        return self._page(query, rows, place)
+
+    def _find_received(self, query: EventQuery) -> Page:
+        """Looks only at what follows the cursor: whoever reads on does so after each commit."""
+        after = 0
+        if query.after is not None:
+            after = Cursor.decode(query.after, store_id=self._store_id, order=query.order).position
+        later = list(takewhile(lambda row: row.seq > after, reversed(self._rows.values())))
+        matching = (row for row in reversed(later) if query.matches(row.event))
+        return self._page(query, list(islice(matching, query.limit + 1)), lambda row: (0, row.seq))
+
+    def _page(self, query: EventQuery, rows: Sequence[_Row], place: Callable[[_Row], tuple[int, int]]) -> Page:
         page = rows[: query.limit]
         more = len(rows) > query.limit
         return Page([row.stored for row in page], self._cursor(query, place(page[-1])) if more else None)
@@ -218,6 +235,7 @@ class MemoryStore:
         if sameness == "raised":
             self._last_seq += 1
             row.put(raised(row.event, event), self._last_seq)
+            self._rows[event.event_id] = self._rows.pop(event.event_id)
         return Appended(Outcome(sameness), row.stored)
 
     def _cursor(self, query: EventQuery, place: tuple[int, int]) -> str:
@@ -247,8 +265,6 @@ class _Names:
 
 
 def _place_of(query: EventQuery) -> Callable[[_Row], tuple[int, int]]:
-    if query.order == "received":
-        return lambda row: (0, row.seq)
     if query.order == "-archived":
         return lambda row: (time_to_us(row.event.archived_at), row.first_seq)  # type: ignore[arg-type]  # only archived ones match
     return lambda row: (row.stored.time_us, row.first_seq)

@@ -31,6 +31,7 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.sqlite_database import Database
+from madsci_event_server.storage.sqlite_rows import NewEvent
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, EVERY_EVENT, MIGRATIONS
 
 _LOOKUP_SECONDS: Final = 60.0
@@ -80,22 +81,29 @@ class SQLiteStore:
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order."""
+        return await self.append_prepared([self.prepare(event) for event in events])
 
-        def prepare() -> list[sqlite_writing.NewEvent]:
-            return [sqlite_writing.NewEvent(event) for event in events]
+    def prepare(self, event: Event) -> NewEvent:
+        """The event as rows of the tables."""
+        return NewEvent(event)
 
-        def work(connection: sqlite3.Connection, prepared: list[sqlite_writing.NewEvent]) -> list[Appended]:
-            return sqlite_writing.append(connection, prepared, self._labels)
-
+    async def append_prepared(self, events: Sequence[NewEvent]) -> list[Appended]:
+        """The same as `append`."""
         try:
-            appended = await self._database.prepare_and_write(prepare, work)
+            appended = await self._append(sqlite_writing.append_new, events)
+        except sqlite_writing.SomeAreKnown:
+            appended = await self._append(sqlite_writing.append_any, events)
+        for new, one in zip(events, appended, strict=True):
+            if new.named_ids and one.outcome is Outcome.STORED:
+                self._names.add(new.named_ids)
+        return appended
+
+    async def _append(self, work: sqlite_writing.Append, events: Sequence[NewEvent]) -> list[Appended]:
+        try:
+            return await self._database.write(lambda connection: work(connection, events, self._labels))
         except BaseException:
             self._labels.forget()
             raise
-        for event, one in zip(events, appended, strict=True):
-            if one.outcome is Outcome.STORED:
-                self._names.add(event.named_ids)
-        return appended
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
         """Stores events in the places they had elsewhere."""
@@ -106,8 +114,8 @@ class SQLiteStore:
         except BaseException:
             self._labels.forget()
             raise
-        for event in restored:
-            self._names.add(event.named_ids)
+        for new in restored:
+            self._names.add(new.named_ids)
         return len(restored)
 
     async def get(self, event_id: str) -> StoredEvent:

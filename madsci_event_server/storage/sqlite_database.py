@@ -38,7 +38,6 @@ _OPTIONS: Final = (
 _READER_OPTIONS: Final = ("PRAGMA query_only = ON", "PRAGMA temp_store = MEMORY", "PRAGMA cache_size = -4000")
 
 T = TypeVar("T")
-P = TypeVar("P")
 
 
 class Migration(NamedTuple):
@@ -107,13 +106,9 @@ class Database:
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, once its transaction is durable; nothing of it is stored when this raises."""
-        return await self.prepare_and_write(lambda: None, lambda connection, _: work(connection))
-
-    async def prepare_and_write(self, prepare: Callable[[], P], work: Callable[[sqlite3.Connection, P], T]) -> T:
-        """The same, with what `prepare` makes on the writer's thread before the transaction begins."""
         if self._writing is None:
             raise self._closed()
-        return await asyncio.get_running_loop().run_in_executor(self._writing, self._write, prepare, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writing, self._write, work)
 
     async def read(self, work: Callable[[sqlite3.Connection, TimeLimit], T], seconds: float) -> T:
         """What `work` finds in one snapshot. Raises QueryTimedOut after so many seconds, waiting included."""
@@ -139,12 +134,11 @@ class Database:
 
     # --- On the writer's thread ---
 
-    def _write(self, prepare: Callable[[], P], work: Callable[[sqlite3.Connection, P], T]) -> T:
-        prepared = prepare()
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             if self._writer is None:
                 self._writer = self._connect()
-            done = _in_transaction(self._writer, lambda connection: work(connection, prepared))
+            done = _in_transaction(self._writer, work)
         except sqlite3.Error as error:
             self.last_write_failed = True
             # After a full disk or a lost mount a connection may keep the error: the next write gets a new one.

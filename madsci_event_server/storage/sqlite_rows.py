@@ -2,39 +2,38 @@
 
 import struct
 from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Self
 
-from madsci_event_server.event import Event, time_to_us
+from madsci_event_server.event import Event, stamped, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
+from madsci_event_server.storage.sqlite_words import indexed_text
+from madsci_event_server.storage.terms import terms_of
 
 
 class Row:
-    """One event on its way into the tables, or read from them to be raised."""
+    """One event as it is in the tables, to be raised perhaps."""
 
-    __slots__ = ("archived_us", "body", "event_id", "first_seq", "labels", "seq", "state", "stored_event", "time_us")
+    __slots__ = ("archived_us", "body", "event_id", "first_seq", "known_event", "labels", "seq", "state", "time_us")
 
-    def __init__(self, event: Event) -> None:
-        """Everything but its place in received order and the numbers of its labels."""
-        if not event.archived and event.archived_at is not None:
-            event = event.changed(
-                archived_at=None
-            )  # so that its bytes end as those of an event do that is not archived
-        self.stored_event: Event | None = event
-        self.body = event.encode()
-        self.event_id = event.event_id
-        self.time_us = time_to_us(event.event_timestamp)
-        self.state = int(event.log_level) + (ARCHIVED if event.archived else 0)
-        self.archived_us = None if event.archived_at is None else time_to_us(event.archived_at)
-        self.first_seq = self.seq = 0
-        self.labels: tuple[int, ...] = ()
+    first_seq: int
+    seq: int
+    event_id: str
+    time_us: int
+    state: int
+    archived_us: int | None
+    labels: tuple[int, ...]
+    body: bytes
+    known_event: Event | None
 
     @classmethod
     def read(cls, columns: Sequence[Any]) -> Self:
         """The row of `READ_COLUMNS`."""
         row = cls.__new__(cls)
-        row.stored_event = None
+        row.known_event = None
         row.first_seq, row.seq, row.event_id, row.time_us, row.state, row.archived_us, labels, row.body = columns
         row.labels = unpack_labels(labels)
         return row
@@ -42,9 +41,9 @@ class Row:
     @property
     def event(self) -> Event:
         """The event as it now stands."""
-        if self.stored_event is None:
-            self.stored_event = Event.stored(parse_stored(self.body))
-        return self.stored_event
+        if self.known_event is None:
+            self.known_event = Event.stored(parse_stored(self.body))
+        return self.known_event
 
     @property
     def stored(self) -> StoredEvent:
@@ -53,8 +52,48 @@ class Row:
 
     def change_to(self, event: Event, seq: int) -> None:
         """Raises it: the event has another level or flag, and a new place in received order."""
-        self.stored_event, self.body, self.seq = event, event.encode(), seq
+        self.known_event, self.body, self.seq = event, event.encode(), seq
         self.state = int(event.log_level) + (ARCHIVED if event.archived else 0)
+
+
+class NewEvent(Row):
+    """One event on its way into the tables: all but its place in received order and the numbers of its labels."""
+
+    __slots__ = ("event_type", "named_ids", "says_when", "terms", "tokens")
+
+    def __init__(self, event: Event) -> None:
+        if not event.archived and event.archived_at is not None:
+            event = event.changed(archived_at=None)  # so that its bytes end as those of an event that is not archived
+        event.derive()
+        self.says_when = "event_timestamp" in event.model_fields_set
+        self.known_event = None  # it is asked for once in a while: what it holds need not be kept for that
+        self.event_id, self.event_type = event.event_id, event.event_type
+        self.body = event.encode()
+        self.time_us = time_to_us(event.event_timestamp)
+        self.state = int(event.log_level) + (ARCHIVED if event.archived else 0)
+        self.archived_us = None if event.archived_at is None else time_to_us(event.archived_at)
+        self.first_seq = self.seq = 0
+        self.labels = ()
+        self.terms = terms_of(event)
+        self.tokens = indexed_text(event)
+        self.named_ids = event.named_ids
+
+    def stamp(self, received_at: datetime) -> None:
+        """Says when the server took it."""
+        self.body = stamped(self.body, received_at)
+
+    @property
+    def again(self) -> Event:
+        """The event, to be compared with a stored one of the same id."""
+        event = Event.stored(parse_stored(self.body))
+        if not self.says_when:
+            event.model_fields_set.discard("event_timestamp")
+        return event
+
+    def place(self, seq: int) -> StoredEvent:
+        """Gives it its place: it is new."""
+        self.seq = self.first_seq = seq
+        return StoredEvent(seq, seq, self.time_us, self.event_type, self.body)
 
 
 READ_COLUMNS: Final = "first_seq, seq, event_id, time_us, state, archived_us, labels, body"
@@ -62,9 +101,14 @@ READ_COLUMNS: Final = "first_seq, seq, event_id, time_us, state, archived_us, la
 
 def pack_labels(labels: Sequence[int]) -> bytes:
     """Label numbers as the column holds them."""
-    return struct.pack(f"<{len(labels)}I", *labels)
+    return _packed(len(labels)).pack(*labels)
 
 
 def unpack_labels(packed: bytes) -> tuple[int, ...]:
     """The label numbers of a column."""
-    return struct.unpack(f"<{len(packed) // 4}I", packed)
+    return _packed(len(packed) // 4).unpack(packed)
+
+
+@lru_cache(maxsize=64)
+def _packed(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}I")

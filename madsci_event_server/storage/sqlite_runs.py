@@ -1,4 +1,8 @@
-"""Long runs of events as bytes: SQLite itself puts them together, so that Python touches a page and not its events."""
+"""Long runs of events as bytes: SQLite itself puts them together, so that Python touches a page and not its events.
+
+What SQLite does for each event is what a reader far behind waits for. So the events of a run, mostly all still where
+they were first stored, are scanned in that order, and their bodies put together with as little as possible between.
+"""
 
 import sqlite3
 from typing import Final
@@ -9,18 +13,30 @@ from madsci_event_server.storage.sqlite_schema import ARCHIVED
 MAX_RUN_BYTES: Final = 4 * 1024 * 1024
 """Unless one event alone is longer."""
 
-_WRITTEN: Final = ":begin || seq || CASE WHEN first_seq <= :seq THEN :again ELSE :new END || body || :end"
-# A scan of one index, and nothing between it and the aggregate: the order is the index's. With an ORDER BY it would be
-# the same, but each body copied once more.
-RUN: Final = (
-    f"SELECT CAST(group_concat({_WRITTEN}, '') AS BLOB), (SELECT value FROM meta WHERE name = 'purged_through')"
-    f" FROM events INDEXED BY sqlite_autoindex_events_1 WHERE seq > :seq AND seq <= :through AND state < {ARCHIVED}"
+# Scans along one key, with nothing between them and the aggregate: the order is the key's. Asking for it with ORDER BY
+# would copy each body once more.
+RAISED: Final = (
+    "SELECT EXISTS (SELECT 1 FROM events INDEXED BY sqlite_autoindex_events_1"
+    " WHERE seq > :seq AND seq <= :through AND seq != first_seq)"
 )
+"""Whether an event was raised into these places."""
+UNRAISED_RUN: Final = (
+    "SELECT CAST(group_concat(body, :end || :begin || first_seq || :new) AS BLOB), min(first_seq)"
+    " FROM events NOT INDEXED"
+    f" WHERE first_seq > :seq AND first_seq <= :through AND seq = first_seq AND state < {ARCHIVED}"
+)
+"""Where none was: all but what goes before the first body and after the last."""
+_WRITTEN: Final = ":begin || seq || CASE WHEN first_seq <= :seq THEN :again ELSE :new END || body || :end"
+RAISED_RUN: Final = (
+    f"SELECT CAST(group_concat({_WRITTEN}, '') AS BLOB) FROM events INDEXED BY sqlite_autoindex_events_1"
+    f" WHERE seq > :seq AND seq <= :through AND state < {ARCHIVED}"
+)
+_PURGED: Final = "SELECT value FROM meta WHERE name = 'purged_through'"
 
 
 def run_between(connection: sqlite3.Connection, seq: int, through: int, frame: Frame) -> Run:
-    """The events between two places that are not archived, in received order; fewer places where those are very long."""
-    # It is short, and each look at the clock would wait for the interpreter, which is busy sending the run before.
+    """The events between two places that are not archived, in received order; where those are long, of fewer places."""
+    # A run is short, and each look at the clock would wait for the interpreter, which sends the run before.
     connection.set_progress_handler(None, 0)
     most = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RUN_BYTES)
     try:
@@ -35,5 +51,17 @@ def run_between(connection: sqlite3.Connection, seq: int, through: int, frame: F
 
 
 def _run(connection: sqlite3.Connection, seq: int, through: int, frame: Frame) -> Run:
-    written, purged = connection.execute(RUN, {**frame._asdict(), "seq": seq, "through": through}).fetchone()
-    return Run(written or b"", through, purged or 0)
+    written = _written(connection, frame, {**frame._asdict(), "seq": seq, "through": through})
+    row = connection.execute(_PURGED).fetchone()
+    return Run(written, through, 0 if row is None else int(row[0]))
+
+
+def _written(connection: sqlite3.Connection, frame: Frame, values: dict[str, object]) -> tuple[bytes, ...]:
+    (raised,) = connection.execute(RAISED, values).fetchone()
+    if raised:
+        (whole,) = connection.execute(RAISED_RUN, values).fetchone()
+        return (whole or b"",)
+    bodies, first = connection.execute(UNRAISED_RUN, values).fetchone()
+    if first is None:
+        return ()
+    return f"{frame.begin}{first}{frame.new}".encode(), bodies, frame.end.encode()

@@ -15,6 +15,10 @@ from madsci_event_server.words import Phrase, Search, distinct_words, joined, wo
 
 _NAME: Final = "§"
 _VALUE: Final = "¶"
+_MAX_KNOWN_CHARACTERS: Final = 1_000_000
+"""How much of names and their marks is kept in memory."""
+_SHORT_NAME: Final = 64
+"""Marks are remembered by names of at most so many characters: a name may have a million."""
 
 
 def indexed_text(event: Event) -> str:
@@ -22,11 +26,12 @@ def indexed_text(event: Event) -> str:
     texts: list[str] = []
     marks: set[str] = set()
     _collect(event.data, "", texts, marks)
-    if event.message not in texts:
-        texts.append(event.message)
+    message, name = event.message, event.name
+    if message not in texts:
+        texts.append(message)
     texts.append(event.kind)
-    if event.name is not None:
-        texts.append(event.name)
+    if name is not None:
+        texts.append(name)
     text = joined(texts)
     return " ".join([text, *marks] if text.isascii() else [*distinct_words(texts), *marks])
 
@@ -34,12 +39,15 @@ def indexed_text(event: Event) -> str:
 def _collect(value: Any, name: str, texts: list[str], marks: set[str]) -> None:
     kind = type(value)
     if kind is dict:
+        marks.add(_known_names.marks(tuple(value)))
         for inner_name, inner in value.items():
-            marks.add(name_mark(inner_name))
-            if type(inner) is str:
+            inner_kind = type(inner)
+            if inner_kind is str:
                 texts.append(inner)
-            elif inner is not None:
+            elif inner_kind is dict or inner_kind is list:
                 _collect(inner, inner_name, texts, marks)
+            elif inner is not None:
+                marks.add(value_mark(inner_name, inner))
     elif kind is list:
         for inner in value:
             _collect(inner, name, texts, marks)
@@ -49,17 +57,46 @@ def _collect(value: Any, name: str, texts: list[str], marks: set[str]) -> None:
         marks.add(value_mark(name, value))
 
 
-@lru_cache(maxsize=4096)
+class _KnownNames:
+    """The marks of the names of an object. Programs send objects of few shapes, again and again."""
+
+    def __init__(self) -> None:
+        self._marks: dict[tuple[str, ...], str] = {}
+        self._characters = 0
+
+    def marks(self, names: tuple[str, ...]) -> str:
+        """The marks of these names, in one text."""
+        found = self._marks.get(names)
+        if found is None:
+            found = " ".join(map(name_mark, names))
+            self._characters += sum(map(len, names)) + len(found)
+            if self._characters > _MAX_KNOWN_CHARACTERS:
+                self._marks.clear()
+                self._characters = 0
+            else:
+                self._marks[names] = found
+        return found
+
+
+_known_names: Final = _KnownNames()
+
+
 def name_mark(name: str) -> str:
     """The mark of an object's member of this name, whatever it holds."""
     return f"{_NAME}{crc32(name.encode('utf-8', 'surrogatepass')):x}"
 
 
-@lru_cache(maxsize=4096, typed=True)
 def value_mark(name: str, value: float) -> str:
     """The mark of a number or truth value under a name, itself or in an array: 1 and 1.0 are one, true is another."""
+    return _short_value_mark(name, value) if len(name) <= _SHORT_NAME else _value_mark(name, value)
+
+
+def _value_mark(name: str, value: float) -> str:
     text = f"{name}={value}" if isinstance(value, bool) else f"{name}={value + 0.0!r}"
     return f"{_VALUE}{crc32(text.encode('utf-8', 'surrogatepass')):x}"
+
+
+_short_value_mark: Final = lru_cache(maxsize=4096, typed=True)(_value_mark)
 
 
 # --- What the index is asked, in its language ---

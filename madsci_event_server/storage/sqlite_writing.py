@@ -1,10 +1,12 @@
 """What changes the tables: append, archive, purge. Each function is the work of one transaction."""
 
 import sqlite3
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 from madsci_event_server.event import (
@@ -18,10 +20,10 @@ from madsci_event_server.event import (
 )
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
-from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, Row, pack_labels, unpack_labels
+from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, NewEvent, Row, pack_labels, unpack_labels
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
 from madsci_event_server.storage.sqlite_words import indexed_text
-from madsci_event_server.storage.terms import ALERT, Term, terms_of
+from madsci_event_server.storage.terms import ALERT, Term
 
 STEP: Final = 1000
 """How many events one transaction archives or purges, so that appends wait for no more."""
@@ -30,19 +32,11 @@ _MAX_ROWS: Final = 256
 """In one statement; times nine columns, far below SQLite's limit of parameters."""
 _MAX_KNOWN_LABELS: Final = 20_000
 _IDS_AT_ONCE: Final = 500
+_NEVER_US: Final = -(2**63)
 
 
-class NewEvent:
-    """An event to append and what is derived from it, worked out before the transaction."""
-
-    __slots__ = ("event", "named_ids", "row", "terms", "tokens")
-
-    def __init__(self, event: Event) -> None:
-        self.row = Row(event)
-        self.event = event
-        self.terms = terms_of(event)
-        self.tokens = indexed_text(event)
-        self.named_ids = event.named_ids
+class SomeAreKnown(Exception):
+    """Some of the ids to append are stored already, or come twice: the sign to look them up."""
 
 
 class Labels:
@@ -70,48 +64,66 @@ class Labels:
             )
             self._known.update({(field, value): number for number, field, value in rows.fetchall()})
 
-    def number(self, term: Term) -> int:
-        """The number of a label that was learnt."""
-        return self._known[term]
+    def numbers(self, terms: Iterable[Term]) -> tuple[int, ...]:
+        """The numbers of labels that were learnt."""
+        return tuple(map(self._known.__getitem__, terms))
 
 
 # --- Append ---
 
+Append = Callable[[sqlite3.Connection, Sequence[NewEvent], Labels], list[Appended]]
 
-def append(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: Labels) -> list[Appended]:
-    """Stores the events in this order and tells what became of each."""
-    rows = _stored_rows(connection, [new.row.event_id for new in events])
-    (last_seq,) = connection.execute("SELECT value FROM meta WHERE name = 'last_seq'").fetchone()
-    seq = last_seq
+
+def append_new(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: Labels) -> list[Appended]:
+    """Stores events that all are new, in this order. Raises SomeAreKnown: then the transaction is to be given up."""
+    if len({new.event_id for new in events}) != len(events):
+        raise SomeAreKnown
+    seq = _last_seq(connection)
+    appended = [Appended(Outcome.STORED, new.place(place)) for place, new in enumerate(events, seq + 1)]
+    try:
+        _insert(connection, events, labels)
+    except sqlite3.IntegrityError:
+        raise SomeAreKnown from None
+    _keep_last_seq(connection, seq + len(events))
+    return appended
+
+
+def append_any(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: Labels) -> list[Appended]:
+    """Stores those events that are new, raises those that are raised, and tells what became of each."""
+    rows = _stored_rows(connection, [new.event_id for new in events])
+    seq = last_seq = _last_seq(connection)
     added: list[NewEvent] = []
     before_raise: dict[str, tuple[int, tuple[int, ...]]] = {}
-    outcomes = []
+    appended = []
     for new in events:
-        row = rows.get(new.row.event_id)
+        row = rows.get(new.event_id)
         if row is None:
-            outcome, row = Outcome.STORED, new.row
             seq += 1
-            row.first_seq = row.seq = seq
-            rows[row.event_id] = row
-            added.append(new)
-        else:
-            outcome = Outcome(compare_again(row.event, new.event))
-            if outcome is Outcome.RAISED:
-                seq += 1
-                before_raise.setdefault(row.event_id, (row.state, row.labels))
-                row.change_to(raised(row.event, new.event), seq)
-        outcomes.append(Appended(outcome, row.stored))
+            fresh = rows[new.event_id] = copy(new)  # one of those after it may raise it
+            appended.append(Appended(Outcome.STORED, fresh.place(seq)))
+            added.append(fresh)
+            continue
+        again = new.again
+        outcome = Outcome(compare_again(row.event, again))
+        if outcome is Outcome.RAISED:
+            seq += 1
+            before_raise.setdefault(row.event_id, (row.state, row.labels))
+            row.change_to(raised(row.event, again), seq)
+        appended.append(Appended(outcome, row.stored))
     if seq != last_seq:
+        raised_rows = [rows[event_id] for event_id in before_raise]
+        for row in raised_rows:
+            if isinstance(row, NewEvent) and row.event.alert and ALERT not in row.terms:
+                row.terms = [*row.terms, ALERT]
         _insert(connection, added, labels)
-        added_ids = {new.row.event_id for new in added}
-        for event_id, before in before_raise.items():
-            if event_id not in added_ids:
-                _update(connection, rows[event_id], before, labels)
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'last_seq'", (seq,))
-    return outcomes
+        for row in raised_rows:
+            if not isinstance(row, NewEvent):
+                _update(connection, row, before_raise[row.event_id], labels)
+        _keep_last_seq(connection, seq)
+    return appended
 
 
-def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], labels: Labels) -> list[Event]:
+def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], labels: Labels) -> list[NewEvent]:
     """Stores events in the places they had elsewhere; those that were not here so."""
     rows = _stored_rows(connection, [stored.event.event_id for stored in events])
     changed = not_as_here(events, {event_id: row.stored for event_id, row in rows.items()})
@@ -124,17 +136,17 @@ def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], label
         for event_id in changed.keys() & rows.keys()
     ]
     _delete(connection, before, labels)
-    new = []
+    restored = []
     for stored in changed.values():
-        new.append(NewEvent(stored.event))
-        new[-1].row.first_seq, new[-1].row.seq = stored.first_seq, stored.seq
+        new = NewEvent(stored.event)
+        new.first_seq, new.seq = stored.first_seq, stored.seq
+        restored.append(new)
     try:
-        _insert(connection, new, labels)
+        _insert(connection, restored, labels)
     except sqlite3.IntegrityError:
-        raise has_its_own(new[0].row.event_id) from None
-    last_seq = max(stored.seq for stored in changed.values())
-    connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'last_seq'", (last_seq,))
-    return [one.event for one in new]
+        raise has_its_own(restored[0].event_id) from None
+    _keep_last_seq(connection, max(stored.seq for stored in changed.values()))
+    return restored
 
 
 def _stored_rows(connection: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, Row]:
@@ -148,44 +160,68 @@ def _stored_rows(connection: sqlite3.Connection, event_ids: Sequence[str]) -> di
     return rows
 
 
+def _last_seq(connection: sqlite3.Connection) -> int:
+    (last_seq,) = connection.execute("SELECT value FROM meta WHERE name = 'last_seq'").fetchone()
+    return int(last_seq)
+
+
+def _keep_last_seq(connection: sqlite3.Connection, seq: int) -> None:
+    connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'last_seq'", (seq,))
+
+
 def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: Labels) -> None:
-    event_labels: list[tuple[int, int, int, int]] = []
-    counts: Counter[tuple[int, int]] = Counter()
+    """Writes new rows. Raises IntegrityError where one has an id or a place that is taken."""
+    labels.learn(connection, chain.from_iterable([new.terms for new in added]))
+    events: list[object] = []
+    texts: list[object] = []
+    places = _Places()
     for new in added:
-        if new.row.event.alert and ALERT not in new.terms:  # raised within the batch
-            new.terms.append(ALERT)
-    labels.learn(connection, [term for new in added for term in new.terms])
-    for new in added:
-        row = new.row
-        numbers = [labels.number(term) for term in new.terms]
-        row.labels = tuple(numbers)
-        state, time_us, first_seq = row.state, row.time_us, row.first_seq
-        event_labels.append((EVERY_EVENT, state, time_us, first_seq))
-        event_labels += [(number, state, time_us, first_seq) for number in numbers]
-    counts.update([(label, state) for label, state, _, _ in event_labels])
-    _insert_rows(
-        connection,
-        "INTO events",
-        [
-            (
-                row.first_seq,
-                row.seq,
-                row.event_id,
-                row.time_us,
-                row.state,
-                row.archived_us,
-                row.event.event_type,
-                pack_labels(row.labels),
-                row.body,
-            )
-            for row in (new.row for new in added)
-        ],
-    )
-    event_labels.sort()  # neighbours in the index one after the other
-    _insert_rows(connection, "INTO event_labels", event_labels)
-    _insert_rows(connection, "INTO words (rowid, tokens)", [(new.row.first_seq, new.tokens) for new in added])
-    _add_counts(connection, counts)
+        new.labels = labels.numbers(new.terms)
+        first_seq, state, time_us = new.first_seq, new.state, new.time_us
+        places.add(new.labels, state, (time_us, first_seq))
+        packed = pack_labels(new.labels)
+        events += (first_seq, new.seq, new.event_id, time_us, state, new.archived_us, new.event_type, packed, new.body)
+        texts += (first_seq, new.tokens)
+    _insert_values(connection, "INTO events", 9, events)
+    _insert_values(connection, "INTO event_labels", 4, places.values())
+    _insert_values(connection, "INTO words (rowid, tokens)", 2, texts)
+    _add_counts(connection, places.counts())
     _add_names(connection, added)
+
+
+class _Places:
+    """The rows of `event_labels` for many events, gathered by label and state: so they need hardly be sorted."""
+
+    def __init__(self) -> None:
+        self._by_state: defaultdict[int, defaultdict[int, list[tuple[int, int]]]]
+        self._by_state = defaultdict(lambda: defaultdict(list))
+
+    def add(self, labels: Sequence[int], state: int, place: tuple[int, int]) -> None:
+        """One event's."""
+        by_label = self._by_state[state]
+        by_label[EVERY_EVENT].append(place)
+        for label in labels:
+            by_label[label].append(place)
+
+    def values(self) -> list[object]:
+        """All columns of all rows one after the other, in the order of the index: neighbours are written together."""
+        found: list[object] = []
+        groups = [
+            (label, state, places) for state, by_label in self._by_state.items() for label, places in by_label.items()
+        ]
+        for label, state, places in sorted(groups):
+            places.sort()
+            for time_us, first_seq in places:
+                found += (label, state, time_us, first_seq)
+        return found
+
+    def counts(self) -> dict[tuple[int, int], int]:
+        """How many events of each label and state."""
+        return {
+            (label, state): len(places)
+            for state, by_label in self._by_state.items()
+            for label, places in by_label.items()
+        }
 
 
 def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[int, ...]], labels: Labels) -> None:
@@ -194,7 +230,7 @@ def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[i
     numbers = set(labels_before)
     if row.event.alert:
         labels.learn(connection, [ALERT])
-        numbers.add(labels.number(ALERT))
+        numbers.update(labels.numbers([ALERT]))
     row.labels = tuple(sorted(numbers))
     connection.execute(
         "UPDATE events SET seq = ?, state = ?, labels = ?, body = ? WHERE first_seq = ?",
@@ -210,19 +246,24 @@ def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[i
 def _insert_rows(
     connection: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]], on_conflict: str = ""
 ) -> None:
+    if rows:
+        _insert_values(connection, into, len(rows[0]), list(chain.from_iterable(rows)), on_conflict)
+
+
+def _insert_values(
+    connection: sqlite3.Connection, into: str, columns: int, values: Sequence[object], on_conflict: str = ""
+) -> None:
     """Many rows a statement: Python's lock is taken again after each, and whoever computes meanwhile holds it long.
 
-    The numbers of rows are powers of two, so that few statements have to be prepared and kept.
+    The numbers of rows are powers of two, so that few statements have to be prepared and kept; rows too many are NULL.
     """
-    at, some = 0, _MAX_ROWS
-    while at < len(rows):
-        while some > len(rows) - at:
-            some //= 2
+    for at in range(0, len(values), _MAX_ROWS * columns):
+        some = values[at : at + _MAX_ROWS * columns]
+        rows = 1 << (len(some) // columns - 1).bit_length()
         connection.execute(
-            f"INSERT {into} VALUES {_marks(len(rows[0]), some)} {on_conflict}",
-            [value for row in rows[at : at + some] for value in row],
+            f"INSERT {into} SELECT * FROM (VALUES {_marks(columns, rows)}) WHERE column1 IS NOT NULL {on_conflict}",
+            [*some, *[None] * (rows * columns - len(some))],
         )
-        at += some
 
 
 @lru_cache(maxsize=128)
@@ -246,7 +287,7 @@ def _remove_labels(connection: sqlite3.Connection, entries: list[Entry], counts:
     counts.subtract([(label, state) for label, state, _, _ in entries])
 
 
-def _add_counts(connection: sqlite3.Connection, counts: Counter[tuple[int, int]]) -> None:
+def _add_counts(connection: sqlite3.Connection, counts: Mapping[tuple[int, int], int]) -> None:
     _insert_rows(
         connection,
         "INTO label_counts",
@@ -259,7 +300,8 @@ def _add_names(connection: sqlite3.Connection, added: Iterable[NewEvent]) -> Non
     seen: dict[NamedId, int] = {}
     for new in added:
         for named in new.named_ids:
-            seen[named] = max(new.row.time_us, seen.get(named, new.row.time_us))
+            if seen.get(named, _NEVER_US) < new.time_us:
+                seen[named] = new.time_us
     _insert_rows(
         connection,
         "INTO name_pairs",

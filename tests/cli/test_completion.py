@@ -1,6 +1,7 @@
 """What shells offer at Tab, in the shells themselves."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -100,6 +101,45 @@ def test_other_shells_have_their_script(shell: str) -> None:
     if where := shutil.which(shell):
         Path("completion").write_text(text)
         subprocess.run([where, "-n", "completion"], check=True)
+
+
+HOSTILE = ("it's", 'say "x"', "back\\slash", "a$(reboot)", "a`reboot`", "two words; reboot")
+
+
+@pytest.fixture(scope="module")
+def hostile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with LiveServer(tmp_path_factory.mktemp("server"), db="memory:") as server:
+        names = [{"source": {"name": name}} for name in ("arm_1", *HOSTILE)]
+        httpx.post(f"{server.url}/events", json=names).raise_for_status()
+        yield server.url
+
+
+def offered_to(shell: str, server: str) -> str:
+    """What the program answers that shell for every name there is."""
+    typed = "madsci-events query --name "
+    return subprocess.run(
+        [installed("madsci-events")],
+        env=environment(
+            server, _MADSCI_EVENTS_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_ARGS=typed, COMP_WORDS=typed,
+            COMP_CWORD="3", _TYPER_COMPLETE_FISH_ACTION="get-args",
+        ),
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+
+
+def test_no_name_runs_in_the_shell_that_evaluates_what_is_offered(hostile_server: str) -> None:
+    """zsh evaluates it twice: once as the answer, once as a list in double quotes."""
+    assert offered_to("zsh", hostile_server) == """_arguments '*: :(("arm_1"\n"two words; reboot"))'"""
+
+
+def test_no_name_is_more_than_one_word_of_a_command(hostile_server: str) -> None:
+    assert offered_to("powershell", hostile_server).split(":::")[0] == "arm_1"
+    lines = offered_to("bash", hostile_server).splitlines()
+    assert sorted(word for line in lines for word in shlex.split(line)) == sorted(["arm_1", *HOSTILE])
+
+
+def test_fish_quotes_for_itself(hostile_server: str) -> None:
+    assert sorted(offered_to("fish", hostile_server).splitlines()) == sorted(["arm_1", *HOSTILE])
 
 
 def test_completion_loads_no_client() -> None:

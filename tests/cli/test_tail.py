@@ -174,7 +174,7 @@ def test_head_takes_what_it_wants(lab_server: ThreadServer) -> None:
 def test_a_reader_that_leaves_while_nothing_comes(lab_server: ThreadServer) -> None:
     ours, theirs = socket.socketpair()
     command = [*COMMAND, "tail", "-f", "-n", "1", "-o", "jsonl", "--server", lab_server.url]
-    with theirs, subprocess.Popen(command, stdout=theirs) as tail:
+    with theirs, subprocess.Popen(command, stdout=theirs.fileno()) as tail:
         theirs.close()
         assert ours.recv(1)
         ours.close()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madsci_event_server.errors import InvalidInput
-from madsci_event_server.event import Event, us_to_time
-from madsci_event_server.json_text import DOUBTFUL, MAX_NESTING, parse_json, parse_tidy, tidy
+from madsci_event_server.event import Event, compare_again, format_time, stamped, us_to_time
+from madsci_event_server.json_text import (
+    DOUBTFUL,
+    MAX_NESTING,
+    encode_queryable,
+    parse_json,
+    parse_tidy,
+    parse_tidy_beside,
+    tidy,
+)
+from madsci_event_server.storage.sqlite_rows import NewEvent
 from madsci_event_server.storage.sqlite_words import indexed_text
 from madsci_event_server.words import words
 from tests import lab_data
@@ -63,6 +72,16 @@ def test_what_the_short_way_would_get_wrong_it_leaves(text: str) -> None:
     assert parse_tidy(text.encode()) is DOUBTFUL
 
 
+@settings(max_examples=200)
+@given(VALUES)
+def test_what_is_written_beside_is_the_member_as_it_is_queried(value: object) -> None:
+    body = json.dumps({"event_id": "1", "event_data": value, "note": value}).encode("utf-8", "replace")
+    document, written = parse_tidy_beside(body, "event_data")
+    if document is not DOUBTFUL:
+        assert repr(document) == repr(long_way(body))
+        assert written == encode_queryable(document["event_data"])
+
+
 def test_many_objects_side_by_side_are_not_deep() -> None:
     body = json.dumps([{"well": [number]} for number in range(200)]).encode()
     assert parse_tidy(body) == json.loads(body)
@@ -101,6 +120,39 @@ def test_an_event_is_what_its_parsed_text_is(value: object) -> None:
         expected.name,
         expected.message,
     )
+
+
+def _event_of(value: object, **fields: object) -> Event:
+    return Event.sent({"event_id": "1", "event_data": tidy(value, "event_data"), **fields})
+
+
+@settings(max_examples=100)
+@given(VALUES, st.booleans())
+def test_bytes_are_stamped_as_the_event_would_be(value: object, archived: bool) -> None:
+    event = _event_of(value, note=value).changed(archived=archived, archived_at=us_to_time(7) if archived else None)
+    before = event.encode()
+    event.stamp(us_to_time(1_700_000_000_000_005))
+
+    assert stamped(before, us_to_time(1_700_000_000_000_005)) == event.encode()
+    assert stamped(stamped(before, us_to_time(3)), us_to_time(1_700_000_000_000_005)) == event.encode()
+
+
+@settings(max_examples=100)
+@given(VALUES, st.booleans(), st.sampled_from([10, 20, 40]))
+def test_a_row_is_compared_as_the_event_it_was_made_of(value: object, says_when: bool, level: int) -> None:
+    stored = _event_of(value, event_timestamp=1, source={"host": value})
+    again = _event_of(value, source={"host": value}, log_level=level, **({"event_timestamp": 2} if says_when else {}))
+
+    assert compare_again(stored, NewEvent(again).again) == compare_again(stored, again)
+
+
+@given(st.datetimes(timezones=st.just(UTC)) | st.datetimes(timezones=st.timezones()))
+def test_an_instant_is_always_written_in_27_characters(moment: datetime) -> None:
+    try:
+        in_utc = moment.astimezone(UTC)
+    except OverflowError:  # the first or last hours of the calendar, elsewhere
+        return
+    assert format_time(moment) == in_utc.strftime("%m-%dT%H:%M:%S.%fZ").join((f"{in_utc.year:04}-", ""))
 
 
 @settings(max_examples=200)

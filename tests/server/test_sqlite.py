@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ import pytest
 from madsci_event_server.errors import InvalidSettings, QueryTimedOut, StoreUnavailable, StoreUnusable
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage import open_store
-from madsci_event_server.storage.base import Outcome
+from madsci_event_server.storage.base import Frame, Outcome
 from madsci_event_server.storage.sqlite import SQLiteStore
 from madsci_event_server.storage.sqlite_database import Database, Migration
+from madsci_event_server.storage.sqlite_runs import MAX_RUN_BYTES
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS
 from tests.factories import NODES, NOON, a_query, an_event
 from tests.processes import Process
@@ -263,6 +265,19 @@ async def test_a_file_damaged_while_open_is_said(path: Path) -> None:
             await store.find(a_query())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257, 600])
+async def test_a_commit_of_any_size_is_stored_whole(path: Path, count: int) -> None:
+    """Statements are padded to a few sizes: no event is left out, and no row of padding is stored."""
+    sent = [an_event("step", id=f"e{number}", node_id=NODES[number % 2]) for number in range(count)]
+    async with SQLiteStore(path) as store:
+        await store.append(sent)
+
+        assert [stored.event.event_id async for stored in every_event(store)] == [event.event_id for event in sent]
+        assert (await store.status()).events == count
+        by_node = (await store.facets(a_query(), ["node_id"], 10)).facets["node_id"]
+        assert sum(node.count for node in by_node) == count
+
+
 async def test_a_failed_append_stores_nothing_of_it(path: Path) -> None:
     """The labels of what failed are forgotten, too: those in memory must be those in the file."""
     async with SQLiteStore(path) as store:
@@ -361,3 +376,46 @@ async def test_what_is_asked_after_closing_is_unavailable(path: Path) -> None:
 
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.archive(before=NOON, at=NOON)
+
+
+FRAME = Frame("<", "|", "!", ">")
+
+
+async def written(store: SQLiteStore, seq: int, through: int) -> tuple[bytes, int]:
+    run = await store.run_between(seq, through, FRAME)
+    return b"".join(run.written), run.through
+
+
+async def test_a_run_is_what_is_found_in_received_order_between_any_two_places(path: Path) -> None:
+    """With events raised, archived and purged among them."""
+    async with SQLiteStore(path) as store:
+        await store.append([an_event(id=f"e{number}") for number in range(1, 9)])
+        await store.append([an_event(id="e2", level="error"), an_event(id="e9"), an_event(id="e6", level="error")])
+        await store.append([an_event(id=f"e{number}") for number in range(10, 14)])
+        await store.archive(ids=["e3", "e10"], at=NOON)
+        await store.purge(NOON + timedelta(seconds=1))
+        await store.archive(ids=["e11"], at=NOON)
+        found = (await store.find(a_query(order="received"))).events
+
+        for seq in range(16):
+            for through in range(seq + 1, 16):
+                expected = [
+                    b"<%d%b%b>" % (stored.seq, b"!" if stored.first_seq <= seq else b"|", stored.body)
+                    for stored in found
+                    if seq < stored.seq <= through
+                ]
+                assert await written(store, seq, through) == (b"".join(expected), through)
+
+
+async def test_a_run_of_very_long_events_has_fewer(path: Path) -> None:
+    events = [an_event("x" * (MAX_RUN_BYTES // 3)) for _ in range(7)] + [an_event("x" * 2 * MAX_RUN_BYTES)]
+    async with SQLiteStore(path) as store:
+        await store.append(events)
+        place, whole = 0, b""
+        while place < len(events):
+            part, place = await written(store, place, len(events))
+            assert len(part) <= MAX_RUN_BYTES or place == len(events)
+            whole += part
+
+        found = (await store.find(a_query(order="received"))).events
+        assert whole == b"".join(b"<%d|%b>" % (stored.seq, stored.body) for stored in found)

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from madsci_event_server.query import EventQuery
+from madsci_event_server.recent import event_frame
 from madsci_event_server.storage.sqlite import SQLiteStore
 from madsci_event_server.storage.sqlite_counting import COUNT, FIRST, LAST
 from madsci_event_server.storage.sqlite_database import TimeLimit
 from madsci_event_server.storage.sqlite_finding import ARCHIVED_DOWN, ARCHIVED_WITH, RANGE_DOWN, RANGE_UP, find
+from madsci_event_server.storage.sqlite_runs import RAISED, RAISED_RUN, UNRAISED_RUN
 from tests.factories import NODES, NOON, WORKFLOW, a_query, an_event
 
 
@@ -113,3 +115,24 @@ def test_counting_and_bounds_look_at_the_index_only(lab: Path) -> None:
     for statement in (COUNT, FIRST, LAST):
         (step,) = plan(lab, statement.replace("?", "1"))
         assert step == "SEARCH event_labels USING PRIMARY KEY (label=? AND state=? AND time_us>? AND time_us<?)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "plan"),
+    [
+        (RAISED_RUN, "SEARCH events USING INDEX sqlite_autoindex_events_1 (seq>? AND seq<?)"),
+        (UNRAISED_RUN, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ],
+)
+def test_a_run_is_in_the_order_of_its_key(lab: Path, statement: str, plan: str) -> None:
+    with closing(sqlite3.connect(lab)) as connection:
+        values = {**event_frame("store")._asdict(), "seq": 0, "through": 9}
+
+        assert [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)] == [plan]
+
+
+def test_whether_a_run_has_raised_events_is_read_from_an_index(lab: Path) -> None:
+    with closing(sqlite3.connect(lab)) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {RAISED}", {"seq": 0, "through": 9})
+
+        assert any("USING COVERING INDEX sqlite_autoindex_events_1" in row[3] for row in rows)

@@ -1,29 +1,30 @@
 """DetailPane: one event whole, a line at a time, with a cursor that folds, copies and filters."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from madsci_event_cli.rendering import Names
 from madsci_event_cli.tui.detail_lines import Around, DetailLine, detail_lines
 from madsci_event_cli.tui.palette import split_at, style_of
+from madsci_event_cli.tui.widgets.cursor_view import CursorView
 from madsci_event_server.event import Event
 
 
-class DetailPane(ScrollView, can_focus=True):
+class DetailPane(CursorView[DetailLine]):
     """The pane. Shows what `show` was given last; remembers what was folded by hand from event to event."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"detail-pane--cursor"}
+    CURSOR_CLASS = "detail-pane--cursor"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
@@ -60,8 +61,6 @@ class DetailPane(ScrollView, can_focus=True):
         self.found: re.Pattern[str] | None = None
         self._around: Around | None = None
         self._toggled: set[str] = set()
-        self._lines: list[DetailLine] = []
-        self.cursor = 0
 
     # --- what is shown -----------------------------------------------------------------------------------------------
 
@@ -103,25 +102,13 @@ class DetailPane(ScrollView, can_focus=True):
         """Wraps to the new width."""
         self.redraw()
 
-    @property
-    def line(self) -> DetailLine | None:
-        """The line under the cursor."""
-        return self._lines[self.cursor] if self._lines else None
-
     # --- the cursor --------------------------------------------------------------------------------------------------
 
     def move_to(self, index: int) -> None:
         """Puts the cursor on a line and brings it into view."""
         if not self._lines:
             return
-        old, self.cursor = self.cursor, min(max(index, 0), len(self._lines) - 1)
-        self.refresh_line(old)
-        self.refresh_line(self.cursor)
-        top, height = self.scroll_offset.y, self.size.height
-        if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False, force=True, immediate=True)
-        elif self.cursor >= top + height:
-            self.scroll_to(y=self.cursor - height + 1, animate=False, force=True, immediate=True)
+        self.put_cursor(min(max(index, 0), len(self._lines) - 1))
         self.post_message(self.LineSelected())
 
     def action_move(self, lines: int) -> None:
@@ -199,26 +186,11 @@ class DetailPane(ScrollView, can_focus=True):
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 
-    def on_focus(self) -> None:
-        """Shows the cursor."""
-        self.refresh_line(self.cursor)
-
-    def on_blur(self) -> None:
-        """Hides the cursor."""
-        self.refresh_line(self.cursor)
-
-    def render_line(self, y: int) -> Strip:
-        """Line `y` of the pane."""
-        index = self.scroll_offset.y + y
-        width, base = self.size.width, self.rich_style
-        if index >= len(self._lines):
-            return Strip.blank(width, base)
-        if index == self.cursor and self.has_focus:
-            base += self.get_component_rich_style("detail-pane--cursor", partial=True)
-        drawn = [Segment(" ", base)]
-        for text, key in self._lines[index].spans:
-            drawn += split_at(text, self.found, base + style_of(key))
-        return Strip(drawn).adjust_cell_length(width, base)
+    def drawn(self, line: DetailLine, base: Style) -> Iterable[Segment]:
+        """What is searched for stands out."""
+        yield Segment(" ", base)
+        for text, key in line.spans:
+            yield from split_at(text, self.found, base + style_of(key))
 
 
 def _indent_of(line: DetailLine) -> int:

@@ -1,21 +1,21 @@
 """FacetPanel: what there is, with counts; a line chosen is a filter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from madsci_event_cli.rendering import LEVEL_FACES, Names, cells, cut, visible
 from madsci_event_cli.tui.messages import ValueToggled
 from madsci_event_cli.tui.narrowing import filters_of
 from madsci_event_cli.tui.palette import style_of
 from madsci_event_cli.tui.source import Counts
+from madsci_event_cli.tui.widgets.cursor_view import CursorView
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.query import EventQuery
 
@@ -44,10 +44,12 @@ class FacetLine:
     """`+` shown only, `-` hidden, "" neither."""
 
 
-class FacetPanel(ScrollView, can_focus=True):
+class FacetPanel(CursorView[FacetLine]):
     """The panel."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"facet-panel--cursor"}
+    CURSOR_CLASS = "facet-panel--cursor"
+    _ABOVE = 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
@@ -62,13 +64,12 @@ class FacetPanel(ScrollView, can_focus=True):
     def __init__(self, names: Names) -> None:
         super().__init__()
         self._names = names
-        self._lines: list[FacetLine] = []
         self.cursor = 1
 
     def show(self, counts: Counts, query: EventQuery) -> None:
         """Draws these counts; keeps the cursor on its value."""
         here = self.line
-        self._lines = list(facet_lines(counts, query, self._names))
+        self._lines = facet_lines(counts, query, self._names)
         if here is not None:
             same = (
                 index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value)
@@ -77,11 +78,6 @@ class FacetPanel(ScrollView, can_focus=True):
         self.virtual_size = Size(self.size.width, len(self._lines))
         self.refresh()
 
-    @property
-    def line(self) -> FacetLine | None:
-        """The line under the cursor."""
-        return self._lines[self.cursor] if 0 <= self.cursor < len(self._lines) else None
-
     def action_move(self, lines: int) -> None:
         """Moves the cursor over values."""
         step = 1 if lines > 0 else -1
@@ -89,17 +85,7 @@ class FacetPanel(ScrollView, can_focus=True):
         while 0 <= target < len(self._lines) and not self._lines[target].value:
             target += step
         if 0 <= target < len(self._lines):
-            self._put_cursor(target)
-
-    def _put_cursor(self, index: int) -> None:
-        old, self.cursor = self.cursor, index
-        self.refresh_line(old)
-        self.refresh_line(index)
-        top, height = self.scroll_offset.y, self.size.height
-        if index < top:
-            self.scroll_to(y=max(index - 1, 0), animate=False, force=True, immediate=True)
-        elif index >= top + height:
-            self.scroll_to(y=index - height + 1, animate=False, force=True, immediate=True)
+            self.put_cursor(target)
 
     def action_choose(self, exclude: bool) -> None:
         """Shows only, or hides, the value under the cursor."""
@@ -111,27 +97,12 @@ class FacetPanel(ScrollView, can_focus=True):
         """A click on a value shows only that."""
         index = self.scroll_offset.y + event.y
         if index < len(self._lines) and self._lines[index].value:
-            self._put_cursor(index)
+            self.put_cursor(index)
             self.action_choose(exclude=False)
 
-    def on_focus(self) -> None:
-        """Shows the cursor."""
-        self.refresh_line(self.cursor)
-
-    def on_blur(self) -> None:
-        """Hides the cursor."""
-        self.refresh_line(self.cursor)
-
-    def render_line(self, y: int) -> Strip:
-        """Line `y` of the panel."""
-        index = self.scroll_offset.y + y
-        width, base = self.size.width, self.rich_style
-        if index >= len(self._lines):
-            return Strip.blank(width, base)
-        if index == self.cursor and self.has_focus:
-            base += self.get_component_rich_style("facet-panel--cursor", partial=True)
-        drawn = [Segment(text, base + style_of(style)) for text, style in _line_spans(self._lines[index], width - 1)]
-        return Strip(drawn).adjust_cell_length(width, base)
+    def drawn(self, line: FacetLine, base: Style) -> Iterable[Segment]:
+        """Label on the left, count on the right."""
+        return (Segment(text, base + style_of(style)) for text, style in _line_spans(line, self.size.width - 1))
 
 
 def facet_lines(counts: Counts, query: EventQuery, names: Names) -> Sequence[FacetLine]:
