@@ -16,6 +16,8 @@ import pytest
 from madsci_event_server.errors import StoreUnavailable, StoreUnusable
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore, Outcome
+from madsci_event_server.storage.mongo_database import Database
+from madsci_event_server.storage.mongo_writing import is_appending
 from tests.factories import a_query, an_event
 from tests.live_server import LiveServer
 from tests.mongod import Mongod
@@ -279,6 +281,16 @@ def wait_for_stop(client: pymongo.MongoClient[dict[str, Any]], times: int) -> No
     client.admin.command(waiting)
 
 
+async def is_at_work(url: str) -> bool:
+    """Whether MongoDB is appending, as the store sees it that waits for the end of what failed here."""
+    database = Database(url)
+    await database.open()
+    try:
+        return await is_appending(database)
+    finally:
+        await database.close()
+
+
 async def test_on_a_standalone_nobody_follows_into_a_batch_that_is_half_stored(tmp_path: Path, lab: Path) -> None:
     """MongoDB holds on after the first 64 events, is killed there, and is sent the batch again."""
     batch = [an_event() for _ in range(100)]
@@ -292,6 +304,7 @@ async def test_on_a_standalone_nobody_follows_into_a_batch_that_is_half_stored(t
                 appending = asyncio.create_task(store.append(batch))
                 await asyncio.to_thread(wait_for_stop, client, before + 1)
 
+            assert await is_at_work(url)
             assert (await store.get(batch[63].event_id)).seq == 65
             assert (await store.find(a_query(order="received", after=head))).events == []
             assert await store.head() == head
@@ -301,6 +314,7 @@ async def test_on_a_standalone_nobody_follows_into_a_batch_that_is_half_stored(t
                 await appending
             await asyncio.to_thread(node.start)
             again = await store.append(batch)
+            assert not await is_at_work(url)
             found = (await store.find(a_query(order="received", after=head, limit=1000))).events
 
     # What was stored and not yet on the disk is gone with MongoDB, and then stored now.
