@@ -45,8 +45,8 @@ CACHE_GIGABYTES = 1.0
 
 
 @contextmanager
-def madsci(python: Path, url: str, folder: Path) -> Iterator[int]:
-    """MADSci's event manager; its port."""
+def madsci(python: Path, url: str, folder: Path) -> Iterator[tuple[int, int]]:
+    """MADSci's event manager; its port and its process id."""
     port = free_port()
     settings = {
         "EVENT_SERVER_URL": f"http://127.0.0.1:{port}/",
@@ -60,7 +60,7 @@ def madsci(python: Path, url: str, folder: Path) -> Iterator[int]:
     ):
         try:
             wait_until_healthy(port, process)
-            yield port
+            yield port, process.pid
         finally:
             process.terminate()
             process.wait()
@@ -77,22 +77,40 @@ def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError("MADSci's event manager did not start; see its log")
 
 
+def processor_seconds(pid: int) -> float:
+    """How long a process has had a processor, on Linux."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def single_posts(mongod: Mongod, file: Path, count: int, python: Path) -> None:
     """One durable event a request, 64 connections, beside MADSci."""
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with server(mongod.new_database(), folder) as (port, _), madsci(python, mongod.url, folder) as other:
+        with (
+            server(mongod.new_database(), folder) as (port, process),
+            madsci(python, mongod.url, folder) as (other, their_pid),
+        ):
+            spent = -processor_seconds(process.pid), -processor_seconds(their_pid)
             for _ in range(ROUNDS):
                 ours.append(run(port, CONNECTIONS, [post("/event", body) for body in bodies(file, count)]))
                 theirs.append(run(other, CONNECTIONS, [post("/event", body) for body in bodies(file, count // 10)]))
+            spent = spent[0] + processor_seconds(process.pid), spent[1] + processor_seconds(their_pid)
     rate, their_rate = median_rate(ours), median_rate(theirs)
+    costs = [
+        1e6 * seconds / sum(load.requests for load in loads)
+        for seconds, loads in zip(spent, (ours, theirs), strict=True)
+    ]
     print(
         f"  POST /event, {CONNECTIONS} connections   {rate:9,.0f}/s   p50 {ours[-1].percentile(50):5.1f} ms   "
         f"p99 {ours[-1].percentile(99):5.1f} ms"
     )
     print(f"  MADSci 0.8.1                   {their_rate:9,.0f}/s")
     print(f"  ratio                          {rate / their_rate:9.1f}     (to reach: 12)")
+    turns = (one.per_second / other.per_second for one, other in zip(ours, theirs, strict=True))
+    print(f"  ratio, turn by turn            {', '.join(f'{turn:.1f}' for turn in turns)}")
+    print(f"  processor, of the servers      {costs[0]:9.0f} us an event, MADSci's {costs[1]:.0f} us")
 
 
 @dataclass(frozen=True)
@@ -126,8 +144,7 @@ class Meter:
         return Cost(*(1e6 * spent / count for spent in self._spent))
 
     def _clocks(self) -> tuple[float, float, float]:
-        ticks = Path(f"/proc/{self._mongod.nodes[0].process.pid}/stat").read_text().rpartition(")")[2].split()
-        return time.perf_counter(), time.process_time(), (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), time.process_time(), processor_seconds(self._mongod.nodes[0].process.pid)
 
 
 def batches(mongod: Mongod, file: Path, count: int) -> None:

@@ -148,7 +148,9 @@ class Counting:
 
     async def _end(self, order: list[tuple[str, int]]) -> int | None:
         self._limit.check()
-        found = await self._events.find_one(self._plan.filter, {"time_us": 1}, sort=order, session=self._session)
+        found = await self._events.find_one(
+            self._plan.filter, {"_id": 0, "time_us": 1}, sort=order, session=self._session
+        )
         return None if found is None else int(found["time_us"])
 
     async def _buckets_of_events(self, interval_seconds: int) -> Counter[tuple[int, int]]:

@@ -40,7 +40,7 @@ APART: Final = "\0"
 READ: Final = {"seq": 1, "first_seq": 1, "time_us": 1, "event_type": 1, "archived_us": 1, "body": 1}
 """The fields `stored_of` reads."""
 
-FIRST_SENT: Final = 60
+FIRST_SENT: Final = 100
 SENT_AT_ONCE: Final = 500
 """Documents sent to MongoDB in one go; at first fewer, so that it soon has something to do."""
 MADE_AT_ONCE: Final = 100

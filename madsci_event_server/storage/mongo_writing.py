@@ -144,7 +144,9 @@ async def restore(database: Database, session: Session | None, events: Sequence[
     await _check_places(database, session, [new for _, new in changed])
     last = max(stored.seq for stored, _ in changed)
     await database.collection(META).update_one({"_id": COUNTER}, {"$max": {"last_seq": last}}, session=session)
-    writes = [ReplaceOne({"_id": new.event_id}, new.document, upsert=True) for _, new in changed]
+    writes = [
+        ReplaceOne({"_id": new.event_id}, new.document) if new.event_id in known else new.insert() for _, new in changed
+    ]
     await database.collection(EVENTS).bulk_write(writes, session=session)
     await _add_names(database, session, [new.event for _, new in changed])
     return [new for _, new in changed]

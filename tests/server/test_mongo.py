@@ -7,13 +7,17 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pymongo
 import pytest
 
-from madsci_event_server.errors import StoreUnusable
+from madsci_event_server.errors import StoreUnavailable, StoreUnusable
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore, Outcome
+from madsci_event_server.storage.mongo_database import Database
+from madsci_event_server.storage.mongo_writing import is_appending
 from tests.factories import a_query, an_event
 from tests.live_server import LiveServer
 from tests.mongod import Mongod
@@ -260,6 +264,63 @@ async def followed(client: httpx.AsyncClient, count: int) -> list[str]:
                     found.append(event["event_id"])
                     if len(found) == count:
                         return found
+
+
+STOPS_IN_MID_BATCH = ("--setParameter", "enableTestCommands=1", "--setParameter", "internalInsertMaxBatchSize=64")
+
+
+def stop_in_mid_batch(client: pymongo.MongoClient[dict[str, Any]], database: str) -> int:
+    """Makes MongoDB hold on when it has stored the first part of a batch; how often it has done so before."""
+    where = {"namespace": f"{database}.event_log"}
+    stop = {"configureFailPoint": "hangDuringBatchInsert", "mode": {"skip": 1}, "data": where}
+    return int(client.admin.command(stop)["count"])
+
+
+def wait_for_stop(client: pymongo.MongoClient[dict[str, Any]], times: int) -> None:
+    waiting = {"waitForFailPoint": "hangDuringBatchInsert", "timesEntered": times, "maxTimeMS": 60_000}
+    client.admin.command(waiting)
+
+
+async def is_at_work(url: str) -> bool:
+    """Whether MongoDB is appending, as the store sees it that waits for the end of what failed here."""
+    database = Database(url)
+    await database.open()
+    try:
+        return await is_appending(database)
+    finally:
+        await database.close()
+
+
+async def test_on_a_standalone_nobody_follows_into_a_batch_that_is_half_stored(tmp_path: Path, lab: Path) -> None:
+    """MongoDB holds on after the first 64 events, is killed there, and is sent the batch again."""
+    batch = [an_event() for _ in range(100)]
+    with Mongod.standalone(tmp_path / "mongod", options=STOPS_IN_MID_BATCH) as deployment:
+        url, node = deployment.new_database(), deployment.nodes[0]
+        async with open_store(url, lab_directory=lab) as store:
+            await store.append([an_event(id="before")])
+            head = await store.head()
+            with deployment.client() as client:
+                before = stop_in_mid_batch(client, url.rpartition("/")[2])
+                appending = asyncio.create_task(store.append(batch))
+                await asyncio.to_thread(wait_for_stop, client, before + 1)
+
+            assert await is_at_work(url)
+            assert (await store.get(batch[63].event_id)).seq == 65
+            assert (await store.find(a_query(order="received", after=head))).events == []
+            assert await store.head() == head
+
+            await asyncio.to_thread(node.kill)
+            with pytest.raises(StoreUnavailable):
+                await appending
+            await asyncio.to_thread(node.start)
+            again = await store.append(batch)
+            assert not await is_at_work(url)
+            found = (await store.find(a_query(order="received", after=head, limit=1000))).events
+
+    # What was stored and not yet on the disk is gone with MongoDB, and then stored now.
+    assert {one.outcome for one in again[64:]} == {Outcome.STORED}
+    assert {one.outcome for one in again[:64]} <= {Outcome.STORED, Outcome.DUPLICATE}
+    assert [stored.event.event_id for stored in found] == [event.event_id for event in batch]
 
 
 async def test_a_standalone_killed_in_mid_batch_loses_and_skips_nothing(tmp_path: Path) -> None:
