@@ -1,11 +1,11 @@
-"""Whether anybody still reads what we write, known without writing: a stream may be quiet for hours."""
+"""Whether anybody still reads what we write, known without writing: it may be quiet for hours."""
 
 import asyncio
 import io
 import os
 import select
 import stat
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 
 async def reader_gone(stream: BinaryIO) -> None:
@@ -21,6 +21,16 @@ async def reader_gone(stream: BinaryIO) -> None:
         if _is_closed(end):
             return
     await asyncio.Event().wait()
+
+
+def hung_up(terminal: TextIO) -> bool:
+    """Whether this was a terminal and is gone: its window closed, its connection lost. False where nobody can say."""
+    try:
+        end = terminal.fileno()
+    except io.UnsupportedOperation:
+        return False
+    # It is no terminal to `isatty` any more; a character device it is still.
+    return hasattr(select, "poll") and stat.S_ISCHR(os.fstat(end).st_mode) and _is_closed(end)
 
 
 def _two_ended(stream: BinaryIO) -> int | None:

@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("tests")
 @pytest.fixture(autouse=True, scope="session")
 def _clean_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """For what is started once and serves many tests."""
-    environment.hear_interrupts()
+    environment.hear_signals()
     with pytest.MonkeyPatch.context() as monkeypatch:
         environment.clean(monkeypatch, tmp_path_factory.mktemp("home"))
         yield

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,10 +20,12 @@ _OTHERS = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM",
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
 
-def hear_interrupts() -> None:
-    """Lets programs that tests start be interrupted: one started in the background inherits that Ctrl-C is ignored."""
+def hear_signals() -> None:
+    """Lets programs that tests start be interrupted and hung up on, also where a background job ignores both."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def clean(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

@@ -1,16 +1,21 @@
 """DashboardApp: the dashboard as a Textual application: its themes, its one screen, and the source it opens."""
 
+import signal
+import sys
 from typing import ClassVar, Final
 
 from rich.terminal_theme import TerminalTheme
 from textual.app import App
 from textual.theme import Theme
 
+from madsci_event_cli.broken_pipe import hung_up
 from madsci_event_cli.tui.screens.dashboard import DashboardScreen
 from madsci_event_cli.tui.settings import DashboardSettings
 from madsci_event_cli.tui.source import Source
 from madsci_event_server.errors import InvalidInput
 from madsci_event_server.query import EventQuery
+
+_LOOK_AT_TERMINAL_SECONDS: Final = 2.0
 
 _DARK: Final = Theme(
     name="lab-dark",
@@ -118,6 +123,18 @@ class DashboardApp(App[None]):
             if self.current_theme.dark
             else {"boost-cursor": "#d5e3f0", "boost-scrollbar": "#c4ccd4"}
         )
+
+    def on_mount(self) -> None:
+        """Looks now and then whether there is still a terminal."""
+        if not self.is_headless:
+            self.set_interval(_LOOK_AT_TERMINAL_SECONDS, self._leave_without_terminal)
+
+    def _leave_without_terminal(self) -> None:
+        # SIGHUP says so, but may be ignored. Textual then reads the end of a lost terminal over and over, and waits for
+        # ever to write its last words there: only the signal itself ends it.
+        if sys.__stderr__ is not None and hung_up(sys.__stderr__):
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGHUP)
 
     async def on_load(self) -> None:
         """Opens the source before anything is drawn."""

@@ -43,7 +43,8 @@ class Terminal:
     ) -> None:
         self._process.terminate()
         self._process.wait()
-        os.close(self._main)
+        if self._main >= 0:
+            os.close(self._main)
 
     def read_until(self, *texts: str) -> bytes:
         """What it writes until all these texts were written, in whatever order. Raises TimeoutError.
@@ -63,6 +64,12 @@ class Terminal:
         while select.select([self._main], [], [], QUIET_SECONDS)[0] and time.monotonic() < deadline:
             found += os.read(self._main, 65_536)
         return found
+
+    def hang_up(self) -> None:
+        """Goes away, as a window that is closed; returns once the program has ended. Raises TimeoutExpired."""
+        os.close(self._main)
+        self._main = -1
+        self._process.wait(WAIT_SECONDS)
 
     def press(self, keys: str) -> None:
         """Types."""

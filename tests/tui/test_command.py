@@ -51,6 +51,15 @@ def test_filters_of_the_command_line_are_on(lab: Path) -> None:
 
 
 @posix
+def test_it_ends_with_its_terminal_whatever_signals_are_ignored(lab: Path) -> None:
+    write_events(lab / "events.jsonl", numbered(30))
+
+    with Terminal("trap '' HUP; exec {tui} events.jsonl") as terminal:
+        terminal.read_until("message 29")
+        terminal.hang_up()
+
+
+@posix
 def test_while_paused_not_a_byte_is_written(lab: Path) -> None:
     path = write_events(lab / "events.jsonl", numbered(100))
 
