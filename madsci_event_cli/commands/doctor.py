@@ -27,6 +27,8 @@ EXAMPLES: Final = """
 _SKEW: Final = timedelta(seconds=5)
 _LATE: Final = timedelta(minutes=5)
 _NODES: Final = 20
+_INDENT: Final = 21
+_LEAST_CELLS: Final = 30
 _STYLES: Final = {"ok": "level.info", "warning": "level.warning", "failure": "level.error"}
 
 
@@ -50,7 +52,7 @@ async def doctor(
     findings = [finding async for finding in _findings(session, definition)]
     healthy = all(finding.verdict != "failure" for finding in findings)
     document = {"healthy": healthy, "checks": [asdict(finding) for finding in findings]}
-    session.output.document(document, _lines(findings))
+    session.output.document(document, _lines(findings, session.output.width))
     return ExitCode.OK if healthy else ExitCode.REFUSED
 
 
@@ -131,6 +133,7 @@ async def _clocks(session: Session, reader: "EventReader") -> "AsyncIterator[Fin
         yield warning("clocks", f"the server's is {_ahead(ahead)} this machine's", "timedatectl set-ntp true on both")
     else:
         yield fine("clocks", "the server's agrees with this machine's")
+    late: list[tuple[timedelta, str]] = []
     found = await reader.facets(["name"], limit=_NODES)
     for value in found["facets"]["name"]:
         name = value["value"]
@@ -144,8 +147,25 @@ async def _clocks(session: Session, reader: "EventReader") -> "AsyncIterator[Fin
                 yield warning("clocks", f"{name} stamps its events {_ahead(ahead)} the server's clock",
                               f"timedatectl set-ntp true on the machine of {name}")  # fmt: skip
             elif -ahead > _LATE:
-                yield warning("clocks", f"the newest event of {name} came {_span(-ahead)} after its time",
-                              f"madsci-events spool list on the machine of {name}, and its clock")  # fmt: skip
+                late.append((-ahead, name))
+    if late:
+        yield _came_late(late)
+
+
+def _came_late(late: list[tuple[timedelta, str]]) -> "Finding":
+    """One finding for all of them: after an outage it is everybody, and it has one cause."""
+    from madsci_event_server.findings import warning
+
+    if len(late) == 1:
+        [(span, name)] = late
+        return warning("clocks", f"the newest event of {name} came {_span(span)} after its time",
+                       f"madsci-events spool list on the machine of {name}, and its clock")  # fmt: skip
+    names = ", ".join(name for _, name in late)
+    return warning(
+        "clocks",
+        f"the newest events of {len(late)} names came {_span(min(late)[0])} or more after their time: {names}",
+        "madsci-events spool list on their machines, and their clocks",
+    )
 
 
 def _times_apart(sent: datetime, received: datetime) -> timedelta:
@@ -162,13 +182,21 @@ def _span(span: timedelta) -> str:
     return span_text(span)
 
 
-def _lines(findings: "Iterable[Finding]") -> Iterable[list[Span]]:
+def _lines(findings: "Iterable[Finding]", width: int | None) -> Iterable[list[Span]]:
     for finding in findings:
+        first, *more = _wrapped(visible(finding.message), width)
         label = finding.verdict.value.upper()
-        yield [
-            (label.ljust(9), _STYLES[finding.verdict.value]),
-            (finding.check.ljust(12), "label"),
-            (visible(finding.message), ""),
-        ]
+        yield [(label.ljust(9), _STYLES[finding.verdict.value]), (finding.check.ljust(12), "label"), (first, "")]
+        for line in more:
+            yield [(" " * _INDENT + line, "")]
         if finding.remedy:
-            yield [(" " * 21 + "→ ", "dim"), (visible(finding.remedy), "heading")]
+            yield [(" " * _INDENT + "→ ", "dim"), (visible(finding.remedy), "heading")]
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """At words, where a terminal would break them; what is to be copied, such as a path, stays whole."""
+    if width is None:
+        return [text]
+    import textwrap
+
+    return textwrap.wrap(text, max(width - _INDENT, _LEAST_CELLS), break_long_words=False, break_on_hyphens=False)
