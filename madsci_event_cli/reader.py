@@ -122,13 +122,20 @@ class EventReader:
 
     async def facets(self, fields: Collection[str], query: "Query | None" = None, *, limit: int = 20) -> dict[str, Any]:
         """`{"facets": {field: [{"value", "count"}]}, "total", "truncated": [fields]}`, largest count first."""
-        parameters = [*_parameters(query), *(("field", field) for field in fields), ("limit", str(limit))]
-        return await self._document("GET", "events/facets", params=parameters)
+        asked = [*(("field", field) for field in fields), ("limit", str(limit))]
+        return await self._counted("events/facets", asked, query)
 
     async def histogram(self, interval_seconds: int, query: "Query | None" = None) -> dict[str, Any]:
         """`{"interval_seconds", "buckets": [{"start", "counts": {"INFO": n}}]}`, aligned and zero-filled."""
-        parameters = [*_parameters(query), ("interval", str(interval_seconds))]
-        return await self._document("GET", "events/histogram", params=parameters)
+        return await self._counted("events/histogram", [("interval", str(interval_seconds))], query)
+
+    async def _counted(self, path: str, asked: list[tuple[str, str]], query: "Query | None") -> dict[str, Any]:
+        document = {} if query is None else _document(query)
+        if document.get("selector") is None:
+            return await self._document("GET", path, params=[*_parameters(query), *asked])
+        # A selector has no form in a query string; what is counted has no page.
+        filters = {name: value for name, value in document.items() if name not in _PAGE_FIELDS}
+        return await self._document("POST", path, params=asked, json=filters)
 
     async def names(self) -> list[dict[str, Any]]:
         """The names seen beside ids, `{"field", "id", "name", "last_seen"}`, latest first."""

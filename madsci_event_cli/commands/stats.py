@@ -82,8 +82,6 @@ async def stats(
 
     The columns of the chart are as high as the busiest moment of that level.
     """
-    if filters.get("selector") is not None:
-        raise InvalidInput("--selector", "cannot be counted by; use the other filters, or count what query prints")
     document = query_document(filters, now=session.clock())
     output = session.output_in(UTC if utc else None)
     fields = list(dict.fromkeys(part.strip() for text in field or DEFAULT_FIELDS for part in text.split(",")))

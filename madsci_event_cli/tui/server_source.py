@@ -138,9 +138,6 @@ class ServerSource:
     ) -> Counts:
         """See Source. A query with times of its own is counted over these."""
         query, interval = _windowed(query, window_seconds, columns)
-        countable = query.selector is None
-        # A selector has no form in a query string, and only these routes count.
-        query = query if countable else changed(query, selector=None)
         narrowed = filtered_fields(query, fields)
         plain = [field for field in fields if field not in narrowed]
         everything = changed(cleared(query), since=query.since, until=query.until)
@@ -154,7 +151,7 @@ class ServerSource:
         return Counts(
             facets={field: _values(field, found) for answer in answers for field, found in answer["facets"].items()},
             truncated=[field for answer in answers for field in answer["truncated"]],
-            matching=main["total"] if countable else None,
+            matching=main["total"],
             total=total["total"],
             buckets=[_bucket(bucket) for bucket in histogram["buckets"]],
             interval_seconds=interval,

@@ -75,8 +75,7 @@ class Counts:
     facets: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """Per field the most frequent values. A field that is filtered on is counted as if it were not."""
     truncated: Collection[str] = ()
-    matching: int | None = 0
-    """How many match; None where the source cannot count what is filtered on, and counts as if it were not."""
+    matching: int = 0
     total: int = 0
     """Without any filter but time."""
     buckets: Sequence[Bucket] = ()

@@ -1,13 +1,15 @@
 """Request bodies: read within a bound, parsed strictly, whatever their Content-Type says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
-from madsci_event_server.errors import TooLarge
+from madsci_event_server.api.context import context_of
+from madsci_event_server.errors import InvalidQuery, TooLarge
 from madsci_event_server.json_text import parse_json
+from madsci_event_server.query import EventQuery
 
 MAX_QUERY_BYTES: Final = 1024 * 1024
 """A selector or a list of ids beyond this is no question a person or a program of ours asks."""
@@ -39,6 +41,18 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 async def read_json(request: Request) -> Any:
     """The JSON value of a body that asks for something. Raises InvalidInput, TooLarge, ClientDisconnect."""
     return parse_json(await read_body(request.scope, request.receive, MAX_QUERY_BYTES))
+
+
+async def query_in_body(request: Request, *, refused: Collection[str]) -> EventQuery:
+    """The EventQuery that is the body; `refused` of its fields mean nothing to the route.
+
+    Raises InvalidQuery, InvalidInput, TooLarge, ClientDisconnect.
+    """
+    query = EventQuery.parse(await read_json(request), context_of(request).zone)
+    for field in refused:
+        if field in query.model_fields_set:
+            raise InvalidQuery(field, "has no meaning on this route; leave it out")
+    return query
 
 
 async def chunks(receive: Receive) -> AsyncIterator[bytes]:

@@ -1,16 +1,28 @@
 """Counts: by value, over time, and the names that stand for ids."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from madsci_event_server.api.answers import json_answer
+from madsci_event_server.api.bodies import query_in_body
 from madsci_event_server.api.context import context_of
-from madsci_event_server.api.documented import FILTERS, NODE_ID, STORED_EVENT, answer, operation
+from madsci_event_server.api.documented import (
+    FILTERS,
+    NODE_ID,
+    STORED_EVENT,
+    WITH_A_SELECTOR,
+    Schema,
+    answer,
+    filters_body,
+    operation,
+)
 from madsci_event_server.api.parameters import only, query_of, whole_number
 from madsci_event_server.errors import InvalidQuery
 from madsci_event_server.event import format_time
+from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.base import FACET_FIELDS, MAX_FACET_VALUES
 
 DEFAULT_FIELDS: Final = ("log_level", "kind", "node_id")
@@ -45,37 +57,53 @@ _NAME: Final = {
 router = APIRouter()
 
 
-@router.get(
-    "/events/facets",
-    openapi_extra=operation(
-        "Count",
-        answer("Counts", {"type": "object", "required": ["facets", "total", "truncated"]}, _FACETS),
-        query={
-            "field": (
-                {"type": "array", "items": {"enum": [*FACET_FIELDS, "source.KEY"]}, "default": [*DEFAULT_FIELDS]},
-                "What to count by; may be repeated",
-                ["log_level", "kind"],
-            ),
-            "limit": (
-                {"type": "integer", "minimum": 1, "maximum": MAX_FACET_VALUES, "default": DEFAULT_FACET_VALUES},
-                "How many values of each",
-                None,
-            ),
-            **FILTERS,
-        },
+_COUNTS: Final = answer("Counts", {"type": "object", "required": ["facets", "total", "truncated"]}, _FACETS)
+_BUCKETS: Final = answer("Buckets, aligned and without gaps", {"type": "object", "required": ["buckets"]}, _HISTOGRAM)
+_BY: Final[Mapping[str, tuple[Schema, str, Any]]] = {
+    "field": (
+        {"type": "array", "items": {"enum": [*FACET_FIELDS, "source.KEY"]}, "default": [*DEFAULT_FIELDS]},
+        "What to count by; may be repeated",
+        ["log_level", "kind"],
     ),
-)
+    "limit": (
+        {"type": "integer", "minimum": 1, "maximum": MAX_FACET_VALUES, "default": DEFAULT_FACET_VALUES},
+        "How many values of each",
+        None,
+    ),
+}
+_EVERY: Final[Mapping[str, tuple[Schema, str, Any]]] = {
+    "interval": (
+        {"type": "integer", "minimum": 1, "default": DEFAULT_INTERVAL_SECONDS},
+        "Seconds a bucket; at most 1,000 buckets",
+        3600,
+    )
+}
+_BODY: Final = filters_body({}, "Filters", WITH_A_SELECTOR)
+_WITH_BODY: Final = (413, 422, 503)
+
+
+@router.get("/events/facets", openapi_extra=operation("Count", _COUNTS, query={**_BY, **FILTERS}))
 async def facets(request: Request) -> Response:
     """How many matching events have which value, per field, the most frequent first."""
-    store = context_of(request).store
-    query = query_of(request, others=("field", "limit"), refused=_PAGE).resolved(store.names_directory)
+    return await _facets(request, query_of(request, others=("field", "limit"), refused=_PAGE))
+
+
+@router.post("/events/facets", openapi_extra=operation("Count", _COUNTS, refused=_WITH_BODY, query=_BY, body=_BODY))
+async def facets_of_search(request: Request) -> Response:
+    """The same for an EventQuery as JSON, as `POST /events/search` takes it: with a selector, too."""
+    only(request, "field", "limit")
+    return await _facets(request, await query_in_body(request, refused=(*_PAGE, "limit")))
+
+
+async def _facets(request: Request, query: EventQuery) -> Response:
     fields = dict.fromkeys(request.query_params.getlist("field")) or dict.fromkeys(DEFAULT_FIELDS)
     if len(fields) > MAX_FACET_FIELDS:
         raise InvalidQuery("field", f"is given {len(fields)} times; ask for {MAX_FACET_FIELDS} or fewer at once")
     limit = whole_number(
         request, "limit", DEFAULT_FACET_VALUES, least=1, most=MAX_FACET_VALUES, else_use="narrow the query instead"
     )
-    found = await store.facets(query, list(fields), limit)
+    store = context_of(request).store
+    found = await store.facets(query.resolved(store.names_directory), list(fields), limit)
     return json_answer(
         {
             "facets": {
@@ -88,34 +116,32 @@ async def facets(request: Request) -> Response:
     )
 
 
-@router.get(
-    "/events/histogram",
-    openapi_extra=operation(
-        "Count",
-        answer("Buckets, aligned and without gaps", {"type": "object", "required": ["buckets"]}, _HISTOGRAM),
-        query={
-            "interval": (
-                {"type": "integer", "minimum": 1, "default": DEFAULT_INTERVAL_SECONDS},
-                "Seconds a bucket; at most 1,000 buckets",
-                3600,
-            ),
-            **FILTERS,
-        },
-    ),
-)
+@router.get("/events/histogram", openapi_extra=operation("Count", _BUCKETS, query={**_EVERY, **FILTERS}))
 async def histogram(request: Request) -> Response:
     """How many matching events of each level fall into each interval."""
-    store = context_of(request).store
-    query = query_of(request, others=("interval",), refused=(*_PAGE, "limit")).resolved(store.names_directory)
+    return await _histogram(request, query_of(request, others=("interval",), refused=(*_PAGE, "limit")))
+
+
+@router.post(
+    "/events/histogram", openapi_extra=operation("Count", _BUCKETS, refused=_WITH_BODY, query=_EVERY, body=_BODY)
+)
+async def histogram_of_search(request: Request) -> Response:
+    """The same for an EventQuery as JSON, as `POST /events/search` takes it: with a selector, too."""
+    only(request, "interval")
+    return await _histogram(request, await query_in_body(request, refused=(*_PAGE, "limit")))
+
+
+async def _histogram(request: Request, query: EventQuery) -> Response:
     interval = whole_number(
         request, "interval", DEFAULT_INTERVAL_SECONDS, least=1, most=_YEAR_SECONDS, else_use="it is in seconds"
     )
+    store = context_of(request).store
     buckets = [
         {
             "start": format_time(bucket.start),
             "counts": {level.name: count for level, count in bucket.counts.items()},
         }
-        for bucket in await store.histogram(query, interval)
+        for bucket in await store.histogram(query.resolved(store.names_directory), interval)
     ]
     return json_answer({"interval_seconds": interval, "buckets": buckets})
 

@@ -157,6 +157,7 @@ PAGE: Final[Mapping[str, tuple[Schema, str, Any]]] = {
     "limit": ({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, "The same as `number`", None),
     "after": ({"type": "string"}, "A cursor: what follows that place", None),
 }
+WITH_A_SELECTOR: Final = {"With a selector": {"selector": {"event_data.plate": "P7"}}}
 NUMBER: Final = (
     {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT, "default": 100},
     "How many at most; 0 is all, streamed",
@@ -179,6 +180,20 @@ def json_body(text: str, schema: Schema, examples: Mapping[str, Any], *, require
     """OpenAPI's entry for a JSON body."""
     content = {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
     return {"description": text, "required": required, "content": {"application/json": content}}
+
+
+def filters_body(more: Mapping[str, tuple[Schema, str, Any]], text: str, examples: Mapping[str, Any]) -> Schema:
+    """OpenAPI's entry for an EventQuery as JSON: every filter, a selector among them, and `more`."""
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{name: {**schema, "description": said} for name, (schema, said, _) in {**FILTERS, **more}.items()},
+            "source": described("object", "Values of any other key of `source`"),
+            "selector": described("object", "MongoDB's filter language"),
+        },
+    }
+    return json_body(text, schema, examples)
 
 
 def ref(name: str) -> Schema:

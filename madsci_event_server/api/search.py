@@ -10,12 +10,11 @@ from madsci_event_server.api.bodies import read_json
 from madsci_event_server.api.context import context_of
 from madsci_event_server.api.documented import (
     CURSOR,
-    FILTERS,
     PAGE,
     STORED_EVENT,
     answer,
     described,
-    json_body,
+    filters_body,
     operation,
     ref,
 )
@@ -30,15 +29,6 @@ _PAGE: Final = {
         "events": {"type": "array", "items": ref("Event")},
         "next": described(["string", "null"], "The cursor of the next page: its `after`"),
         "truncated": described("boolean", "Whether more matches than is here"),
-    },
-}
-_QUERY: Final = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        **{name: {**schema, "description": text} for name, (schema, text, _) in {**FILTERS, **PAGE}.items()},
-        "source": described("object", "Values of any other key of `source`"),
-        "selector": described("object", "MongoDB's filter language"),
     },
 }
 _QUERIES: Final = {
@@ -56,7 +46,7 @@ router = APIRouter()
         "Read",
         answer("A page", _PAGE, {"events": [STORED_EVENT], "next": CURSOR, "truncated": True}),
         refused=(410, 413, 422, 503),
-        body=json_body("Filters, order and page", _QUERY, _QUERIES),
+        body=filters_body(PAGE, "Filters, order and page", _QUERIES),
     ),
 )
 async def search_events(request: Request) -> Response:

@@ -8,9 +8,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from madsci_event_server import sse
-from madsci_event_server.api.bodies import read_json
+from madsci_event_server.api.bodies import query_in_body
 from madsci_event_server.api.context import Context, context_of
-from madsci_event_server.api.documented import CURSOR, FILTERS, STORED_EVENT, described, json_body, operation
+from madsci_event_server.api.documented import CURSOR, FILTERS, STORED_EVENT, WITH_A_SELECTOR, filters_body, operation
 from madsci_event_server.api.parameters import one, only, query_of, whole_number
 from madsci_event_server.errors import InvalidQuery
 from madsci_event_server.json_text import encode_json
@@ -44,15 +44,6 @@ _LAST: Final = (
 _AFTER: Final = {
     "after": ({"type": "string"}, "A cursor: go on from there. The header `Last-Event-ID` says it, too", None)
 }
-_QUERY: Final = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        **{name: {**schema, "description": text} for name, (schema, text, _) in {**FILTERS, **_AFTER}.items()},
-        "source": described("object", "Values of any other key of `source`"),
-        "selector": described("object", "MongoDB's filter language"),
-    },
-}
 
 router = APIRouter()
 
@@ -74,16 +65,13 @@ async def stream_events(request: Request) -> Response:
         _STREAM,
         refused=(410, 413, 422, 503),
         query={"last": _LAST},
-        body=json_body("Filters", _QUERY, {"With a selector": {"selector": {"event_data.plate": "P7"}}}),
+        body=filters_body(_AFTER, "Filters", WITH_A_SELECTOR),
     ),
 )
 async def stream_search(request: Request) -> Response:
     """The same for an EventQuery as JSON, as `POST /events/search` takes it: with a selector, too."""
     only(request, "last")
-    query = EventQuery.parse(await read_json(request), context_of(request).zone)
-    for field in ("order", "limit"):
-        if field in query.model_fields_set:
-            raise InvalidQuery(field, "has no meaning on a stream; leave it out")
+    query = await query_in_body(request, refused=("order", "limit"))
     return await _followed(request, query)
 
 

@@ -196,6 +196,10 @@ REFUSED = [
     Refused("GET", "/events/facets?limit=1001", None, "limit", "narrow"),
     Refused("GET", "/events/facets?after=x", None, "after", "leave it out"),
     Refused("GET", "/events/facets?" + "&".join(f"field=source.{n}" for n in range(21)), None, "field", "20"),
+    Refused("POST", "/events/facets", '{"after": "x"}', "after", "leave it out"),
+    Refused("POST", "/events/facets?level=error", "{}", "level", "field, limit"),
+    Refused("POST", "/events/histogram", '{"limit": 5}', "limit", "leave it out"),
+    Refused("POST", "/events/histogram?interval=0", "{}", "interval", "seconds"),
     Refused("GET", "/events/histogram?interval=0", None, "interval", "seconds"),
     Refused("GET", "/events/histogram?interval=-60", None, "interval", "seconds"),
     Refused("GET", "/events/histogram?interval=1m", None, "interval", "whole number"),
@@ -306,7 +310,9 @@ json_values = st.recursive(
     ),
     max_leaves=12,
 )
-routes_with_a_body = st.sampled_from(["/event", "/events", "/events/query", "/events/search", "/events/archive"])
+routes_with_a_body = st.sampled_from(
+    ["/event", "/events", "/events/query", "/events/search", "/events/archive", "/events/facets", "/events/histogram"]
+)
 routes_with_parameters = st.sampled_from(
     [
         *("GET /events", "GET /events/archived", "DELETE /events/archived", "GET /events/facets"),

@@ -49,6 +49,18 @@ async def test_histogram(client: httpx.AsyncClient) -> None:
     }
 
 
+async def test_a_selector_is_counted_from_a_body(client: httpx.AsyncClient) -> None:
+    for plate in ("P7", "P7", "P8"):
+        await post(client, event_data={"plate": plate}, event_timestamp="2026-11-23T08:00:01Z")
+    body = {"selector": {"event_data.plate": "P7"}, "level": "info"}
+
+    counts = (await client.post("/events/facets?field=log_level", json=body)).json()
+    buckets = (await client.post("/events/histogram?interval=3600", json=body)).json()["buckets"]
+
+    assert counts == {"facets": {"log_level": [{"value": "INFO", "count": 2}]}, "total": 2, "truncated": []}
+    assert buckets == [{"start": "2026-11-23T08:00:00.000000Z", "counts": {"INFO": 2}}]
+
+
 async def test_too_many_buckets_say_which_interval_would_do(client: httpx.AsyncClient) -> None:
     await post_at(client, "2026-11-23T08:00:00Z", "2026-11-23T18:00:00Z")
 

@@ -25,7 +25,7 @@ class Status:
     pending: int = 0
     pending_errors: int = 0
     filters: int = 0
-    matching: int | None = None
+    matching: int = 0
     total: int | None = None
     counted: str = ""
     """What `matching` and `total` were counted over: `last hour`."""
@@ -96,8 +96,6 @@ class StatusLine(SpanLines):
         status = self.status
         if status.total is None:
             return []
-        if status.matching is None:
-            return [(f" a filter that cannot be counted hides some of {status.total:,} ", "level.warning")]
         if not status.filters:
             return [(f" {status.total:,} events {status.counted} ", "dim")]
         hidden = max(status.total - status.matching, 0)
