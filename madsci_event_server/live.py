@@ -244,14 +244,18 @@ class Reader:
 
     async def _next(self, channel: Channel) -> bytes:
         """The next messages; empty when there are none just now."""
-        if self._seq >= self._new_until and channel.holds(self._seq):
+        if self._ahead and self._has(channel):
             await self._drop_ahead()
+        if self._has(channel):  # with nothing to wait for between this and taking it
             found, self._seq = channel.after(self._seq)
             await asyncio.sleep(0)  # one call does little, but a reader far behind calls often
             return found
         if self._live.committed.seq > self._seq:
             return await self._from_store()
         return b""
+
+    def _has(self, channel: Channel) -> bool:
+        return self._seq >= self._new_until and channel.holds(self._seq)
 
     async def _from_store(self) -> bytes:
         if self._runs is not None and self._seq >= self._new_until:

@@ -193,6 +193,24 @@ async def test_a_store_that_is_away_ends_the_stream_in_words() -> None:
         assert "closed" in message.data["reason"]
 
 
+async def test_a_reader_that_changes_between_store_and_memory_misses_nothing(tmp_path: Path) -> None:
+    """Memory is short of room all the time: what it held a moment ago it may not hold any more."""
+    rounds, at_once = 150, 20
+    wanted = [f"e-{number}" for number in range(rounds * at_once)]
+
+    async def keep_adding(server: Server) -> None:
+        for start in range(0, len(wanted), at_once):
+            server.live.forget()
+            await server.add(*(an_event(id=event_id) for event_id in wanted[start : start + at_once]))
+
+    async with SQLiteStore(tmp_path / "events.db") as store, running(store) as server, following(server) as messages:
+        adding = asyncio.create_task(keep_adding(server))
+        found = [(await anext(messages)).data["event_id"] for _ in wanted]
+        await adding
+
+    assert found == wanted
+
+
 @pytest.mark.parametrize("start", [0, 1999])
 async def test_a_query_too_slow_for_the_store_gets_through_all_the_same(tmp_path: Path, start: int) -> None:
     """The few that match among many that do not: found some at a time, each page within the limit."""
