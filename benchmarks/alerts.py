@@ -7,19 +7,17 @@ Every event is an error, so every one is counted in an alert. The two servers ar
 """
 
 import argparse
-import asyncio
 import json
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.load import Load, load, post
+from benchmarks.load import Load, post, run
+from benchmarks.programs import server
 from madsci_event_server.event import new_event_id
 
 CONNECTIONS = 8
@@ -63,27 +61,17 @@ def silent_mail_server() -> Iterator[int]:
 
 
 @contextmanager
-def server(folder: Path, definition: object) -> Iterator[int]:
+def defined(folder: Path, definition: object) -> Iterator[int]:
     """Our server with this definition; its port."""
     folder.mkdir()
     path = folder / "events.manager.yaml"
     path.write_text(json.dumps(definition))
-    db = f"sqlite:///{folder / 'events.db'}"
-    command = [sys.executable, "-m", "madsci_event_server", "--port", "0", "--db", db, "--definition", str(path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
-        assert process.stderr
-        try:
-            yield int(process.stderr.readline().split("http://127.0.0.1:", 1)[1].split(",")[0])
-        finally:
-            process.terminate()
-            process.wait()
+    with server(f"sqlite:///{folder / 'events.db'}", folder, "--definition", str(path)) as (port, _):
+        yield port
 
 
-def run(port: int, count: int) -> Load:
-    requests = [post("/event", body) for body in errors(count)]
-    found = asyncio.run(load(port, CONNECTIONS, lambda: iter(requests)))
-    assert found.failures == 0, f"{found.failures} of {found.requests} requests failed"
-    return found
+def timed(port: int, count: int) -> Load:
+    return run(port, CONNECTIONS, [post("/event", body) for body in errors(count)])
 
 
 def main() -> None:
@@ -100,14 +88,14 @@ def main() -> None:
             "group_wait_seconds": 0,
         }
         ports = {
-            "nobody is mailed": stack.enter_context(server(folder / "without", {"name": "without"})),
-            "mail server hangs": stack.enter_context(server(folder / "with", {"name": "with", "email_alerts": email})),
+            "nobody is mailed": stack.enter_context(defined(folder / "without", {"name": "without"})),
+            "mail server hangs": stack.enter_context(defined(folder / "with", {"name": "with", "email_alerts": email})),
         }
         for port in ports.values():
-            run(port, count // 4)  # warm
+            timed(port, count // 4)  # warm
         for turn in range(ROUNDS):
             for name in list(ports)[:: 1 if turn % 2 else -1]:
-                rounds[name].append(run(ports[name], count))
+                rounds[name].append(timed(ports[name], count))
     figures = {
         name: [statistics.median(found.percentile(p) for found in loads) for p in (50, 99)]
         for name, loads in rounds.items()

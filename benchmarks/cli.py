@@ -10,16 +10,19 @@ touches it. A server in memory, on 127.0.0.1, in a process of its own, answers.
 import argparse
 import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+
+from benchmarks.programs import server
 
 BASELINE = (sys.executable, "-c", "import typer, httpx")
 OURS = (sys.executable, "-m", "madsci_event_cli")
@@ -43,31 +46,13 @@ class Taken(NamedTuple):
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def filled_server() -> Iterator[str]:
     """The address of one with 100 events."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "madsci_event_server", "--db", "memory:", "--port", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with tempfile.TemporaryDirectory() as folder, server("memory:", Path(folder)) as (port, _):
         address = f"http://127.0.0.1:{port}"
-        wait_for(address)
         events = [{"event_data": {"message": f"plate {number} loaded"}} for number in range(100)]
         httpx.post(f"{address}/events", json=events).raise_for_status()
-        try:
-            yield address
-        finally:
-            process.terminate()
-
-
-def wait_for(address: str) -> None:
-    for _ in range(500):
-        try:
-            if httpx.get(f"{address}/health").is_success:
-                return
-        except httpx.ConnectError:
-            time.sleep(0.02)
-    raise TimeoutError(f"no server at {address}")
+        yield address
 
 
 def taken_by(command: Sequence[str], address: str, typed: str | None) -> Taken:
@@ -95,7 +80,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     programs = {"import typer, httpx": BASELINE, **COMMANDS}
     taken: dict[str, list[Taken]] = {name: [] for name in programs}
-    with server() as address:
+    with filled_server() as address:
         for _ in range(rounds):
             for name, command in programs.items():
                 taken[name].append(taken_by(command, address, TYPED.get(name)))

@@ -7,20 +7,17 @@ reported, so that a busy machine slows both.
 """
 
 import argparse
-import asyncio
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
 from benchmarks.lab import add_events_argument, lab_events
-from benchmarks.load import Load, load, post
+from benchmarks.load import Load, post, run
+from benchmarks.programs import bare_server, processor_seconds, resident_bytes, server
 from benchmarks.store import raw_insert, raw_rows
 from madsci_event_server.event import Event, new_event_id
 from madsci_event_server.json_text import encode_json
@@ -28,6 +25,7 @@ from madsci_event_server.json_text import encode_json
 BATCH = 5000
 CONNECTIONS = 64
 ROUNDS = 3
+BARE = "benchmarks.bare_app:app"
 PARSERS = {
     "httptools": ("as ours", "     (the parser in C)"),
     "h11": ("with h11", "     (in Python; what the goal of 0.30 was set beside)"),
@@ -48,57 +46,21 @@ def as_sent(event: Event) -> bytes:
     return encode_json(document | {"event_id": new_event_id()})
 
 
-@contextmanager
-def server(db: str, folder: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """Our server; its port and its process."""
-    command = [sys.executable, "-m", "madsci_event_server", "--port", "0", "--db", db]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
-        assert process.stderr
-        try:
-            line = process.stderr.readline()
-            yield int(line.split("http://127.0.0.1:", 1)[1].split(",")[0]), process
-        finally:
-            process.terminate()
-            process.wait()
-
-
-@contextmanager
-def bare_server(parser: str) -> Iterator[int]:
-    """Uvicorn with our event loop and this HTTP parser, answering `{}`: ours is httptools."""
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.bare_app:app", "--port", "0", "--no-access-log"]
-    with subprocess.Popen([*command, "--http", parser], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        try:
-            for line in process.stderr:
-                if "running on" in line:
-                    yield int(line.split("http://127.0.0.1:", 1)[1].split(" ")[0])
-                    break
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def run(port: int, connections: int, requests: list[bytes]) -> Load:
-    found = asyncio.run(load(port, connections, lambda: iter(requests)))
-    assert found.failures == 0, f"{found.failures} of {found.requests} requests failed"
-    return found
-
-
 def single_posts(file: Path, count: int, db: Callable[[Path], str]) -> None:
     """One durable event a request, 64 connections."""
     ours: list[Load] = []
     bare: dict[str, list[Load]] = {parser: [] for parser in PARSERS}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bare_ports = {parser: stack.enter_context(bare_server(parser)) for parser in PARSERS}
+        bare_ports = {parser: stack.enter_context(bare_server(BARE, parser=parser)) for parser in PARSERS}
         port, process = stack.enter_context(server(db(folder), folder))
-        before = cpu_seconds(process.pid)
+        before = processor_seconds(process.pid)
         for _ in range(ROUNDS):
             requests = [post("/event", body) for body in bodies(file, count)]
             for parser, loads in bare.items():
                 loads.append(run(bare_ports[parser], CONNECTIONS, requests))
             ours.append(run(port, CONNECTIONS, requests))
-        spent = (cpu_seconds(process.pid) - before) / (ROUNDS * count)
+        spent = (processor_seconds(process.pid) - before) / (ROUNDS * count)
     rate, last = median_rate(ours), ours[-1]
     print(
         f"  POST /event, {CONNECTIONS} connections   {rate:9,.0f}/s   p50 {last.percentile(50):5.1f} ms   "
@@ -122,9 +84,9 @@ def batches(file: Path, count: int) -> None:
             lines = bodies(file, count)
             requests = [post("/events", b"\n".join(lines[at : at + BATCH])) for at in range(0, count, BATCH)]
             with server(f"sqlite:///{folder / f'ours{turn}.db'}", folder) as (port, process):
-                before = cpu_seconds(process.pid)
+                before = processor_seconds(process.pid)
                 ours.append(count / run(port, 1, requests).seconds)
-                spent.append((cpu_seconds(process.pid) - before) / count)
+                spent.append((processor_seconds(process.pid) - before) / count)
             raw.append(count / raw_insert(folder / f"raw{turn}.db", raw_rows(list(lab_events(file, count)))))
     rate, raw_rate = statistics.median(ours), statistics.median(raw)
     print(f"  POST /events, {BATCH:,} a request  {rate:9,.0f} events/s   {min(spent) * 1e6:5.0f} us of CPU each")
@@ -148,19 +110,6 @@ def memory(file: Path, few: int, many: int) -> None:
     print(f"  after {few:9,} events            {sizes[0] / 2**20:9.1f} MiB")
     print(f"  after {many:9,} events            {sizes[1] / 2**20:9.1f} MiB")
     print(f"  ratio                          {sizes[1] / sizes[0]:9.2f}     (to reach: at most 1.20)")
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has computed so far, in all its threads: on a busy machine it varies less than the time taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(f"/proc/{pid}/status says nothing of memory")
 
 
 def main() -> None:

@@ -9,24 +9,20 @@ that writes the same bytes, alternating, the median of the rounds. All on 127.0.
 
 import argparse
 import asyncio
-import os
 import re
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import httpx
 
-from benchmarks.http import bodies, server
+from benchmarks.http import bodies
 from benchmarks.lab import add_events_argument, lab_events
 from benchmarks.load import post
+from benchmarks.programs import bare_server, server
 from madsci_event_server.query import Cursor
 from madsci_event_server.storage.sqlite import SQLiteStore
 
@@ -149,22 +145,6 @@ async def soon(port: int, requests: list[bytes], subscribers: int, rate: int) ->
 # --- catching up ---
 
 
-@contextmanager
-def bare_server(file: Path) -> Iterator[int]:
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.bare_stream:app", "--port", "0", "--no-access-log"]
-    environment = {**os.environ, "BARE_FILE": str(file)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr
-        try:
-            for line in process.stderr:
-                if "running on" in line:
-                    yield int(line.split("http://127.0.0.1:", 1)[1].split(" ")[0])
-                    break
-        finally:
-            process.terminate()
-            process.wait()
-
-
 def receive(port: int, path: str, last: bytes) -> tuple[float, bytes]:
     """Seconds until these bytes have come, and all that came."""
     buffer = bytearray(1 << 20)
@@ -203,7 +183,7 @@ def catch_up(events: Path, count: int) -> None:
             file = folder / "stream"
             # Framed once more by the bare server's HTTP; what ours framed is left in, which is the same work.
             file.write_bytes(everything)
-            with bare_server(file) as bare_port:
+            with bare_server("benchmarks.bare_stream:app", environment={"BARE_FILE": str(file)}) as bare_port:
                 for _ in range(ROUNDS):
                     ours.append(receive(port, path, last)[0])
                     bare.append(receive(bare_port, "/", last)[0])

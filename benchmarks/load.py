@@ -89,3 +89,10 @@ async def load(port: int, connections: int, requests: Callable[[], Iterator[byte
     await asyncio.gather(*done)
     found.seconds = time.perf_counter() - started
     return found
+
+
+def run(port: int, connections: int, requests: list[bytes]) -> Load:
+    """The same, where each request has to succeed."""
+    found = asyncio.run(load(port, connections, lambda: iter(requests)))
+    assert found.failures == 0, f"{found.failures} of {found.requests} requests failed"
+    return found

@@ -24,9 +24,10 @@ from pathlib import Path
 import httpx
 import pymongo
 
-from benchmarks.http import CONNECTIONS, ROUNDS, bodies, median_rate, run, server
+from benchmarks.http import CONNECTIONS, ROUNDS, bodies, median_rate
 from benchmarks.lab import add_events_argument, lab_events
-from benchmarks.load import post
+from benchmarks.load import post, run
+from benchmarks.programs import processor_seconds, server
 from madsci_event_server.event import new_event_id
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage import open_store
@@ -75,12 +76,6 @@ def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             time.sleep(0.2)
     raise TimeoutError("MADSci's event manager did not start; see its log")
-
-
-def processor_seconds(pid: int) -> float:
-    """How long a process has had a processor, on Linux."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def single_posts(mongod: Mongod, file: Path, count: int, python: Path) -> None:

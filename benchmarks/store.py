@@ -8,7 +8,6 @@ Times are the best of several; ratios are what counts, both sides of one measure
 import argparse
 import asyncio
 import gc
-import os
 import sqlite3
 import tempfile
 import time
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.lab import add_events_argument, lab_events, received
+from benchmarks.programs import resident_bytes
 from madsci_event_server.event import Event, format_time
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.sqlite import SQLiteStore
@@ -115,12 +115,6 @@ async def _span(store: SQLiteStore) -> float:
     return (ends[1] - ends[0]) / 1e6
 
 
-def resident_bytes() -> int:
-    """This process's memory now."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
 # --- Batches beside raw SQL ---
 
 
@@ -188,6 +182,7 @@ async def report(options: argparse.Namespace, temporary: Path, directory: Path) 
                 spent = await fill(store, events_with_rare_ones(options.events, count))
                 console.print(f"{count:,} events: {count / spent:,.0f} appended a second")
             found[count] = await measure(store)
+            gc.collect()
             memory[count] = resident_bytes()
             size = (await store.status()).size_bytes or 0
         console.print(

@@ -25,6 +25,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.widgets import DataTable, RichLog
 
+from benchmarks.programs import resident_bytes
 from madsci_event_cli.rendering import parse_event
 from madsci_event_cli.tui.feed import MAX_WAITING
 from madsci_event_cli.tui.settings import TICK_SECONDS
@@ -143,7 +144,7 @@ async def absorb(name: str, count: int, batch: int) -> dict[str, float]:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         gc.collect()
-        before = _resident()
+        before = resident_bytes()
         while fed < count:
             events = [_again(made[number % len(made)], number) for number in range(fed, fed + batch)]
             begun = time.perf_counter()
@@ -157,7 +158,7 @@ async def absorb(name: str, count: int, batch: int) -> dict[str, float]:
         await pilot.pause()
         spent += time.perf_counter() - begun
         gc.collect()
-        grown = _resident() - before
+        grown = resident_bytes() - before
     return {"events_per_second": fed / spent, "worst_tick_ms": worst * 1000, "grown_mb": grown / 1e6, "events": fed}
 
 
@@ -165,11 +166,6 @@ def _again(raw: bytes, number: int) -> bytes:
     """The same event with another id: making events must not be what is measured, nor what fills the memory."""
     event_id = b"01M84W00C21SPHKDZ5%08d" % number
     return b'{"_id":"%b","event_id":"%b%b' % (event_id, event_id, raw[raw.index(b'","event_type"') :])
-
-
-def _resident() -> int:
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
 # --- the whole dashboard on a terminal -------------------------------------------------------------------------------

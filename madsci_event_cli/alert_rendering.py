@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from madsci_event_cli.rendering import LEVEL_FACES, SHORT_ID_CHARACTERS, Span, cut, fitted, instant_text, visible
+from madsci_event_cli.rendering import LEVEL_FACES, Span, cut, fitted, id_end, instant_text, visible
 from madsci_event_server.vocabulary import EventLogLevel
 
 Line = list[Span]
@@ -45,15 +45,15 @@ def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None) -> Li
         (f"{'x' + str(alert['count']):>7}  ", ""),
         (f"{age:>4} ago  ", "time"),
     ]
-    source = alert["source"] if width is None else _short(alert["source"])
+    source = visible(alert["source"]) if width is None else _short(alert["source"])
     room = (width or _UNBOUNDED) - sum(len(text) for text, _ in head)
-    named = cut(f"{visible(source)}  " if source else "", max(0, room))
+    named = cut(f"{source}  " if source else "", max(0, room))
     return [*head, (named, "name"), (cut(visible(alert["message"]), max(0, room - len(named))), face.message_style)]
 
 
 def _short(source: str) -> str:
     """A name that leaves room for what happened; of an id, its end."""
-    return f"…{source[-SHORT_ID_CHARACTERS:]}" if _ID.fullmatch(source) else cut(visible(source), _NAME_CELLS)
+    return id_end(source) if _ID.fullmatch(source) else cut(visible(source), _NAME_CELLS)
 
 
 def alert_block(alert: Mapping[str, Any], zone: tzinfo | None) -> list[Line]:

@@ -262,6 +262,11 @@ def short_id(event_id: str) -> str:
     return fitted(visible(event_id[-SHORT_ID_CHARACTERS:]), SHORT_ID_CHARACTERS)
 
 
+def id_end(id_: str) -> str:
+    """The end of an id where it stands for something that has no name: `…3YBAV7Q2`."""
+    return f"…{visible(id_[-SHORT_ID_CHARACTERS:])}"
+
+
 def who(event: "Event", names: Names, width: int = 0) -> Span:
     """Whom or what an event is about: its name, else that of one of its ids, else the end of an id; "" for nothing.
 
@@ -276,7 +281,7 @@ def who(event: "Event", names: Names, width: int = 0) -> Span:
     if not present:
         return "", "id"
     field, id_ = present[0]
-    end = f"…{visible(id_[-SHORT_ID_CHARACTERS:])}"
+    end = id_end(id_)
     whole = f"{field.removesuffix('_id')} {end}"
     return whole if not width or cells(whole) <= width else end, "id"
 

@@ -96,7 +96,7 @@ class LiveStream:
 
     def committed_after(self, seq: int, limit: int) -> list[StoredEvent] | None:
         """The first events after a place as they were committed here, or None: then the store has to be asked."""
-        if not self._tasks or not self._recent.floor <= seq < self._recent.top:
+        if not self._tasks or not self._recent.holds(seq):
             return None
         return [recent.stored for recent in self._recent.after(seq, limit)]
 

@@ -101,6 +101,10 @@ class RecentEvents:
         self._bytes -= gone.size
         self.floor = gone.seq
 
+    def holds(self, seq: int) -> bool:
+        """Whether what follows this place is here, all of it, and is something."""
+        return self.floor <= seq < self.top
+
     def after(self, seq: int, limit: int) -> list[RecentEvent]:
         """The first events after a place, at most `limit`, in received order."""
         found: deque[RecentEvent] = deque(maxlen=limit)
@@ -125,7 +129,7 @@ class Channel:
 
     def holds(self, seq: int) -> bool:
         """Whether what follows this place can be had from here."""
-        return max(self._from, self._recent.floor) <= seq < self._recent.top
+        return self._from <= seq and self._recent.holds(seq)
 
     def after(self, seq: int) -> tuple[bytes, int]:
         """Messages after a place that it `holds`, and the place up to which they are all there are.

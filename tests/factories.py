@@ -45,6 +45,20 @@ def an_event(message: str | None = None, *, at: datetime | None = None, **fields
     return received(Event.sent(document, UTC), moment)
 
 
+def one_of_many(number: int, **fields: Any) -> Event:
+    """One of any number of events among which there is some of everything."""
+    return an_event(
+        level=("info", "error")[number % 7 == 0],
+        node_id=NODES[number % 3],
+        name=("arm", "leg")[number % 2],
+        type=("workflow_start", "log_info")[number % 2],
+        workflow_id=WORKFLOW,
+        alert=number % 11 == 0,
+        source={"host": "bench"},
+        **fields,
+    )
+
+
 def received(event: Event, at: datetime = NOON) -> Event:
     """The event with the server's stamp."""
     return event.changed(received_at=at)
@@ -60,6 +74,23 @@ _EVENT_FIELDS: Final = {name: name for name in Event.model_fields if name != "so
     "type": "event_type",
     "id": "event_id",
 }
+
+SERVED_BY_AN_INDEX: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"level": "error"},
+    {"log_level": ["info"]},
+    {"kind": ["workflow_start"]},
+    {"kind": ["workflow_*"]},
+    {"event_type": ["log_info"]},
+    {"node_id": [NODES[0]]},
+    {"workflow_id": [WORKFLOW]},
+    {"node": ["arm"]},
+    {"source": {"host": ["bench"]}},
+    {"alert": True},
+    {"search": "zirconium"},
+    {"selector": {"source.node_id": NODES[0]}},
+)
+"""Filters of which each finds some `one_of_many`, and which every store finds along an index."""
 
 # --- Any event ---
 

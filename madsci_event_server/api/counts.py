@@ -1,7 +1,6 @@
 """Counts: by value, over time, and the names that stand for ids."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -14,7 +13,7 @@ from madsci_event_server.api.documented import (
     NODE_ID,
     STORED_EVENT,
     WITH_A_SELECTOR,
-    Schema,
+    Parameters,
     answer,
     filters_body,
     operation,
@@ -31,6 +30,7 @@ MAX_FACET_FIELDS: Final = 20
 DEFAULT_INTERVAL_SECONDS: Final = 60
 _YEAR_SECONDS: Final = 366 * 86400
 _PAGE: Final = ("order", "after")
+_PAGE_AND_SIZE: Final = (*_PAGE, "limit")
 
 _FACETS: Final = {
     "facets": {
@@ -59,7 +59,7 @@ router = APIRouter()
 
 _COUNTS: Final = answer("Counts", {"type": "object", "required": ["facets", "total", "truncated"]}, _FACETS)
 _BUCKETS: Final = answer("Buckets, aligned and without gaps", {"type": "object", "required": ["buckets"]}, _HISTOGRAM)
-_BY: Final[Mapping[str, tuple[Schema, str, Any]]] = {
+_BY: Final[Parameters] = {
     "field": (
         {"type": "array", "items": {"enum": [*FACET_FIELDS, "source.KEY"]}, "default": [*DEFAULT_FIELDS]},
         "What to count by; may be repeated",
@@ -71,7 +71,7 @@ _BY: Final[Mapping[str, tuple[Schema, str, Any]]] = {
         None,
     ),
 }
-_EVERY: Final[Mapping[str, tuple[Schema, str, Any]]] = {
+_EVERY: Final[Parameters] = {
     "interval": (
         {"type": "integer", "minimum": 1, "default": DEFAULT_INTERVAL_SECONDS},
         "Seconds a bucket; at most 1,000 buckets",
@@ -92,7 +92,7 @@ async def facets(request: Request) -> Response:
 async def facets_of_search(request: Request) -> Response:
     """The same for an EventQuery as JSON, as `POST /events/search` takes it: with a selector, too."""
     only(request, "field", "limit")
-    return await _facets(request, await query_in_body(request, refused=(*_PAGE, "limit")))
+    return await _facets(request, await query_in_body(request, refused=_PAGE_AND_SIZE))
 
 
 async def _facets(request: Request, query: EventQuery) -> Response:
@@ -119,7 +119,7 @@ async def _facets(request: Request, query: EventQuery) -> Response:
 @router.get("/events/histogram", openapi_extra=operation("Count", _BUCKETS, query={**_EVERY, **FILTERS}))
 async def histogram(request: Request) -> Response:
     """How many matching events of each level fall into each interval."""
-    return await _histogram(request, query_of(request, others=("interval",), refused=(*_PAGE, "limit")))
+    return await _histogram(request, query_of(request, others=("interval",), refused=_PAGE_AND_SIZE))
 
 
 @router.post(
@@ -128,7 +128,7 @@ async def histogram(request: Request) -> Response:
 async def histogram_of_search(request: Request) -> Response:
     """The same for an EventQuery as JSON, as `POST /events/search` takes it: with a selector, too."""
     only(request, "interval")
-    return await _histogram(request, await query_in_body(request, refused=(*_PAGE, "limit")))
+    return await _histogram(request, await query_in_body(request, refused=_PAGE_AND_SIZE))
 
 
 async def _histogram(request: Request, query: EventQuery) -> Response:

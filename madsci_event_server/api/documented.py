@@ -7,6 +7,8 @@ from madsci_event_server.event import ID_FIELDS, EventType, format_time, us_to_t
 from madsci_event_server.query import MAX_LIMIT
 
 Schema = dict[str, Any]
+Parameters = Mapping[str, tuple[Schema, str, Any]]
+"""By name: what a value may be, what it says, an example."""
 
 NODE_ID: Final = "01JYKZDPANTNRYXF5TQKRJS0F2"
 EVENT_ID: Final = "01M84W00C21SPHKDZ53DPXVAZS"
@@ -118,7 +120,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     ),
 }
 
-FILTERS: Final[Mapping[str, tuple[Schema, str, Any]]] = {
+FILTERS: Final[Parameters] = {
     "level": ({"type": "string"}, "Lowest level, by name or number", "warning"),
     "log_level": ({"type": "array", "items": {"type": "string"}}, "Exact levels; may be repeated", ["error"]),
     "kind": (
@@ -152,7 +154,7 @@ FILTERS: Final[Mapping[str, tuple[Schema, str, Any]]] = {
     "only_archived": ({"type": "boolean", "default": False}, "Archived events only", None),
     "source.KEY": ({"type": "array", "items": {"type": "string"}}, "Any other key of `source`", None),
 }
-PAGE: Final[Mapping[str, tuple[Schema, str, Any]]] = {
+PAGE: Final[Parameters] = {
     "order": ({"enum": ["-time", "time", "received", "-archived"], "default": "-time"}, "Order of the answer", None),
     "limit": ({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, "The same as `number`", None),
     "after": ({"type": "string"}, "A cursor: what follows that place", None),
@@ -167,7 +169,7 @@ OFFSET: Final = ({"type": "integer", "minimum": 0, "default": 0}, "How many to p
 LISTING: Final = {"number": NUMBER, "offset": OFFSET, **FILTERS, **PAGE}
 
 
-def parameters(table: Mapping[str, tuple[Schema, str, Any]]) -> list[Schema]:
+def parameters(table: Parameters) -> list[Schema]:
     """OpenAPI's entries for query parameters."""
     found = []
     for name, (schema, text, example) in table.items():
@@ -182,7 +184,7 @@ def json_body(text: str, schema: Schema, examples: Mapping[str, Any], *, require
     return {"description": text, "required": required, "content": {"application/json": content}}
 
 
-def filters_body(more: Mapping[str, tuple[Schema, str, Any]], text: str, examples: Mapping[str, Any]) -> Schema:
+def filters_body(more: Parameters, text: str, examples: Mapping[str, Any]) -> Schema:
     """OpenAPI's entry for an EventQuery as JSON: every filter, a selector among them, and `more`."""
     schema = {
         "type": "object",
@@ -238,7 +240,7 @@ def operation(
     ok: Schema,
     *,
     refused: Iterable[int] = (422, 503),
-    query: Mapping[str, tuple[Schema, str, Any]] | None = None,
+    query: Parameters | None = None,
     body: Schema | None = None,
 ) -> Schema:
     """A route's `openapi_extra`: what `documentation` keeps of what FastAPI finds is the path and the summary."""

@@ -11,7 +11,7 @@ import pytest
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore
-from tests.factories import NODES, NOON, WORKFLOW, a_query, an_event
+from tests.factories import NODES, NOON, SERVED_BY_AN_INDEX, WORKFLOW, a_query, one_of_many
 from tests.mongod import Mongod
 
 EVENTS = 2000
@@ -32,17 +32,7 @@ async def fill(database: str) -> None:
     async with open_store(database, lab_directory=Path.cwd()) as store:
         await store.append(
             [
-                an_event(
-                    f"Tip {n} lost" if n % 10 else "Zirconium lost",
-                    level=("info", "error")[n % 7 == 0],
-                    node_id=NODES[n % 3],
-                    name=("arm", "leg")[n % 2],
-                    type=("workflow_start", "log_info")[n % 2],
-                    workflow_id=WORKFLOW,
-                    alert=n % 11 == 0,
-                    source={"host": "bench"},
-                    at=NOON + timedelta(seconds=n),
-                )
+                one_of_many(n, message=f"Tip {n} lost" if n % 10 else "Zirconium lost", at=NOON + timedelta(seconds=n))
                 for n in range(EVENTS)
             ]
         )
@@ -62,26 +52,14 @@ async def asked(store: EventStore, url: str, question: Any) -> list[dict[str, An
 @pytest.mark.parametrize(
     "filters",
     [
-        {},
-        {"level": "error"},
-        {"log_level": ["info"]},
-        {"kind": ["workflow_start"]},
-        {"kind": ["workflow_*"]},
-        {"event_type": ["log_info"]},
-        {"node_id": [NODES[0]]},
-        {"workflow_id": [WORKFLOW]},
-        {"node": ["arm"]},
+        *SERVED_BY_AN_INDEX,
         {"name": ["leg"]},
-        {"source": {"host": ["bench"]}},
-        {"alert": True},
-        {"search": "zirconium"},
         {"since": NOON + timedelta(seconds=900)},
         {"until": NOON + timedelta(seconds=1500)},
         {"only_archived": True},
         {"include_archived": True},
         {"level": "error", "node_id": [NODES[1]]},
         {"log_level": ["info"], "workflow_id": [WORKFLOW], "include_archived": True},
-        {"selector": {"source.node_id": NODES[0]}},
     ],
     ids=str,
 )

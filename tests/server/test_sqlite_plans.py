@@ -16,7 +16,7 @@ from madsci_event_server.storage.sqlite_counting import COUNT, FIRST, LAST
 from madsci_event_server.storage.sqlite_database import TimeLimit
 from madsci_event_server.storage.sqlite_finding import ARCHIVED_DOWN, ARCHIVED_WITH, RANGE_DOWN, RANGE_UP, find
 from madsci_event_server.storage.sqlite_runs import RAISED, RAISED_RUN, UNRAISED_RUN
-from tests.factories import NODES, NOON, WORKFLOW, a_query, an_event
+from tests.factories import NODES, NOON, SERVED_BY_AN_INDEX, a_query, one_of_many
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +30,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def fill(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.append(
-            [
-                an_event(
-                    f"Tip {n} lost" if n % 50 else "Zirconium lost",
-                    level=("info", "error")[n % 7 == 0],
-                    node_id=NODES[n % 3],
-                    name=("arm", "leg")[n % 2],
-                    type=("workflow_start", "log_info")[n % 2],
-                    workflow_id=WORKFLOW,
-                    alert=n % 11 == 0,
-                    source={"host": "bench"},
-                    attempt=n,
-                )
-                for n in range(300)
-            ]
+            [one_of_many(n, message=f"Tip {n} lost" if n % 50 else "Zirconium lost", attempt=n) for n in range(300)]
         )
         await store.archive(before=NOON + timedelta(seconds=1), at=NOON)
 
@@ -70,23 +57,11 @@ def plan(path: Path, statement: str) -> list[str]:
 @pytest.mark.parametrize(
     "filters",
     [
-        {},
-        {"level": "error"},
-        {"log_level": ["info"]},
-        {"kind": ["workflow_start"]},
-        {"kind": ["workflow_*"]},
-        {"event_type": ["log_info"]},
-        {"node_id": [NODES[0]]},
-        {"workflow_id": [WORKFLOW]},
+        *SERVED_BY_AN_INDEX,
         {"name": ["arm"]},
-        {"node": ["arm"]},
-        {"source": {"host": ["bench"]}},
-        {"alert": True},
         {"since": NOON, "until": NOON + timedelta(days=300)},
-        {"search": "zirconium"},
         {"search": "zirc*"},
         {"level": "error", "node_id": [NODES[0]]},
-        {"selector": {"source.node_id": NODES[0]}},
         {"selector": {"event_type": "log_info"}},
         {"selector": {"event_data.message": "Zirconium lost"}},
         {"selector": {"event_data.attempt": 7}},
