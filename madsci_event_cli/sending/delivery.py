@@ -47,6 +47,8 @@ STALLED_SECONDS: Final = 2.0
 _BATCHES_AGAIN_SECONDS: Final = 600.0
 """How often a server without batches is asked again: it may have been replaced by one of ours."""
 _STUCK_ATTEMPTS: Final = 4
+CUT_OFF: Final = "cut off: the process ended while it was being written"
+"""Why the rest of a killed process's last line is set aside."""
 _USER_AGENT: Final = f"madsci-events/{version('madsci-events')}"
 
 _this_thread = threading.local()
@@ -235,7 +237,8 @@ class Sender:
     def _deliver(self, source: Source, lines: bytes) -> TryAgain | None:
         """Sends what was read and settles it; what was in the way, if anything."""
         if not lines.endswith(b"\n"):
-            self._put_aside(lines, "cut off: the process ended while it was being written")
+            # Nobody was told that it is kept: a kill -9 ends a write, too, from one page of the file to the next.
+            self._put_aside(lines, CUT_OFF, "a process was killed while it wrote an event")
             source.acknowledge(lines)
             return None
         self._attempt_began = time.monotonic()
@@ -333,12 +336,13 @@ class Sender:
         self._failures_over()
         return True
 
-    def _put_aside(self, line: bytes, reason: str) -> None:
+    def _put_aside(self, line: bytes, reason: str, what: str = "") -> None:
         self.set_aside += 1
+        what = what or f"{self._server} refused an event"
         if self._set_aside.add(line, reason):
-            logger.warning("%s refused an event, which is kept in %s: %s", self._server, self._set_aside.path, reason)
+            logger.warning("%s, which is kept in %s: %s", what, self._set_aside.path, reason)
         else:
-            logger.error("%s refused an event, and %s takes no more: %s", self._server, self._set_aside.path, reason)
+            logger.error("%s, and %s takes no more: %s", what, self._set_aside.path, reason)
 
     def _failures_over(self) -> None:
         if self._trouble is not None:
