@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -32,6 +32,8 @@ from madsci_event_server.ingest import Ingest, utc_now
 from madsci_event_server.live import LiveStream
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage import open_store
+from madsci_event_server.storage.base import EventStore, PackingStore
+from madsci_event_server.workers import WORTH_A_WORKER, Judges, Workers, Worth, spare_cores
 
 _TOLD_TO_BROWSERS = ["Event-Outcome", "Link", "Retry-After", "X-Next-Cursor"]
 
@@ -62,10 +64,10 @@ def _is_plain_post(scope: Scope) -> bool:
     )
 
 
-def create_app(settings: Settings) -> EventServer:
+def create_app(settings: Settings, *, worth: Worth = WORTH_A_WORKER) -> EventServer:
     """The server as an ASGI application; its lifespan opens and closes the store.
 
-    Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
+    `worth` says which batches are worth a worker. Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
     """
     store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
     ingest, stopping = Ingest(store), asyncio.Event()
@@ -77,11 +79,13 @@ def create_app(settings: Settings) -> EventServer:
         ingest.committed.wait_past,
         committed_after=live.committed_after,
     )
-    context = Context(settings, store, ingest, alerting, live, utc_now, settings.zone, stopping)
+    workers = _workers(store, settings)
+    judges = Judges(ingest.prepare, settings.zone, workers, worth=worth)
+    context = Context(settings, store, ingest, judges, alerting, live, utc_now, settings.zone, stopping)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with store, ingest, following_others(store, ingest.committed), alerting, live:
+        async with store, ingest, following_others(store, ingest.committed), alerting, live, workers or nullcontext():
             yield
             stopping.set()
 
@@ -107,3 +111,10 @@ def create_app(settings: Settings) -> EventServer:
     )
     app.add_middleware(Door)
     return app
+
+
+def _workers(store: EventStore, settings: Settings) -> Workers | None:
+    count = spare_cores() if settings.batch_workers is None else settings.batch_workers
+    if count and isinstance(store, PackingStore):
+        return Workers(store.packing, settings.timezone, count)
+    return None

@@ -34,6 +34,7 @@ _READ: Final = (
     "EVENT_ALERT_LEVEL",
     "EVENT_TIMEZONE",
     "EVENT_MAX_EVENT_BYTES",
+    "EVENT_BATCH_WORKERS",
 )
 _EMAIL_ALERTS: Final = "EVENT_EMAIL_ALERTS"
 _PREFIXES_OF_OTHERS: Final = ("EVENT_CLIENT_", _EMAIL_ALERTS)
@@ -67,6 +68,8 @@ class Settings(BaseModel):
     timezone: str | None = None
     """IANA name of the zone of timestamps without one; None: this machine's."""
     max_event_bytes: int = Field(default=DEFAULT_MAX_EVENT_BYTES, ge=1024)
+    batch_workers: int | None = Field(default=None, ge=0, le=64)
+    """How many programs beside the server read large batches; None: one a core that it can spare, at most 4."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
     lab_directory: Path = Field(default_factory=Path.cwd)
@@ -266,10 +269,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
         found["alert_level"] = (_level(value, "EVENT_ALERT_LEVEL"), "EVENT_ALERT_LEVEL")
     if value := environment.get("EVENT_TIMEZONE"):
         found["timezone"] = (value, "EVENT_TIMEZONE")
-    if value := environment.get("EVENT_MAX_EVENT_BYTES"):
-        if not value.isdecimal():
-            raise InvalidSettings("EVENT_MAX_EVENT_BYTES", f"{shown(value)} is not a number of bytes", value=value)
-        found["max_event_bytes"] = (int(value), "EVENT_MAX_EVENT_BYTES")
+    for variable, what in (("EVENT_MAX_EVENT_BYTES", "bytes"), ("EVENT_BATCH_WORKERS", "workers")):
+        if value := environment.get(variable):
+            if not value.isdecimal():
+                raise InvalidSettings(variable, f"{shown(value)} is not a number of {what}", value=value)
+            found[variable.removeprefix("EVENT_").lower()] = (int(value), variable)
     return found
 
 

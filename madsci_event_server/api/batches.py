@@ -5,9 +5,10 @@ An item that is no JSON does not spoil the next: lines end at line ends, and ite
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from madsci_event_server.errors import InvalidInput, TooLarge
+from madsci_event_server.judging import Item
 
 # Possessive: what matched is never tried again, so time is linear in the body and no stack grows with it.
 _STRING_INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
@@ -18,14 +19,6 @@ _BETWEEN_ITEMS = re.compile(rb'(?:[^"\[\]{},]++|"%s")*+' % _STRING_INSIDE, re.DO
 """The same, up to the next comma too."""
 _SPACE: Final = b" \t\r\n"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-
-
-class Item(NamedTuple):
-    """One item's JSON, or why it cannot be one."""
-
-    place: int
-    body: bytes
-    problem: InvalidInput | None = None
 
 
 class Splitter(Protocol):

@@ -15,6 +15,7 @@ from madsci_event_server.ingest import Ingest
 from madsci_event_server.live import LiveStream
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage.base import EventStore
+from madsci_event_server.workers import Judges
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Context:
     settings: Settings
     store: EventStore
     ingest: Ingest
+    judges: Judges
     alerting: Alerting
     live: LiveStream
     clock: Callable[[], datetime]

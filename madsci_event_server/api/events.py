@@ -4,7 +4,7 @@ Plain ASGI: a lab's whole life passes through these two, and a framework's hour 
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -13,20 +13,26 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from madsci_event_server.api.answers import json_answer
-from madsci_event_server.api.batches import BatchSplitter, Item
+from madsci_event_server.api.batches import BatchSplitter
 from madsci_event_server.api.bodies import chunks, read_body
 from madsci_event_server.api.context import Context, scope_context
 from madsci_event_server.api.problems import problem, problem_text
 from madsci_event_server.errors import InvalidInput, Overloaded, StoreError
 from madsci_event_server.event import Event
+from madsci_event_server.judging import Item, Judged, Refused
 from madsci_event_server.storage.base import Appended, Outcome, Prepared
+from madsci_event_server.workers import work_of
 
 MAX_REJECTED: Final = 10_000
 """How many refused items one answer names; a batch with more is not read to its end."""
-_CHUNK_EVENTS: Final = 500
-_CHUNK_BYTES: Final = 512 * 1024
+_PIECE_ITEMS: Final = 500
+_PIECE_BYTES: Final = 512 * 1024
+"""What of a batch is judged together, whichever is reached first."""
+_COMMIT_EVENTS: Final = 2000
+_COMMIT_BYTES: Final = 2 * 1024 * 1024
+"""How much may wait for the commit under way before no more is taken."""
 _SPLIT_BYTES: Final = 64 * 1024
-"""How much is split and parsed before others have their turn."""
+"""How much is split before others have their turn."""
 
 _ANSWER_HEADERS: Final = {
     outcome: ((b"content-type", b"application/json"), (b"event-outcome", outcome.value.encode())) for outcome in Outcome
@@ -64,12 +70,22 @@ class PostEvents:
 
 
 class _Batch:
-    """One batch on its way into the store, and what became of it so far."""
+    """One batch on its way into the store, and what became of it so far.
+
+    Its items go through in pieces and in order: gathered as they arrive, judged, committed. Pieces are judged while
+    those before them are committed, and what is judged by the time a commit is done goes into the next one.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._counts: Counter[Outcome] = Counter()
         self._rejected: list[dict[str, Any]] = []
+        self._items: list[Item] = []
+        self._items_bytes = 0
+        self._work = 0
+        """Of the items that have been gathered before."""
+        self._judging: deque[tuple[asyncio.Future[Judged[Any]], int]] = deque()
+        """The pieces that are being judged, each with its size."""
         self._events: list[Prepared] = []
         self._bytes = 0
         self._committing: asyncio.Task[list[Appended]] | None = None
@@ -78,10 +94,9 @@ class _Batch:
         """Stores the whole body, or as much as arrives. Raises ClientDisconnect, StoreError, Overloaded."""
         try:
             await self._take(receive)
-        except ClientDisconnect:
-            await self._finish()
-            raise
-        await self._finish()
+        finally:
+            for judging, _ in self._judging:
+                judging.cancel()
 
     def answer(self) -> dict[str, Any]:
         """What became of the items: of those that were committed, and those refused."""
@@ -95,40 +110,65 @@ class _Batch:
 
     async def _take(self, receive: Receive) -> None:
         splitter = BatchSplitter(self._context.settings.max_event_bytes)
-        async for chunk in chunks(receive):
-            for start in range(0, len(chunk), _SPLIT_BYTES):
-                await self._judge(splitter.feed(chunk[start : start + _SPLIT_BYTES]))
-                if len(self._rejected) > MAX_REJECTED:
-                    return
-        await self._judge(splitter.finish())
+        try:
+            async for chunk in chunks(receive):
+                for start in range(0, len(chunk), _SPLIT_BYTES):
+                    await self._gather(splitter.feed(chunk[start : start + _SPLIT_BYTES]))
+                if self._is_full:
+                    break
+            else:
+                await self._gather(splitter.finish())
+        except ClientDisconnect:
+            await self._finish()
+            raise
+        await self._finish()
 
-    async def _judge(self, items: Iterable[Item]) -> None:
+    @property
+    def _is_full(self) -> bool:
+        return len(self._rejected) > MAX_REJECTED
+
+    async def _gather(self, items: Iterable[Item]) -> None:
         for item in items:
-            self._judge_one(item)
-            if len(self._rejected) > MAX_REJECTED:
-                return
-            if len(self._events) >= _CHUNK_EVENTS or self._bytes >= _CHUNK_BYTES:
-                await self._commit()
+            self._items.append(item)
+            self._items_bytes += len(item.body)
+            if len(self._items) >= _PIECE_ITEMS or self._items_bytes >= _PIECE_BYTES:
+                await self._begin_judging()
         await asyncio.sleep(0)
 
-    def _judge_one(self, item: Item) -> None:
-        try:
-            event = self._event_of(item)
-        except InvalidInput as error:
-            self._rejected.append({"index": item.place, "error": problem_text(error)})
-        else:
-            self._events.append(self._context.ingest.prepare(event))
-            self._bytes += len(item.body)
+    async def _begin_judging(self) -> None:
+        items, size = self._items, self._items_bytes
+        self._items, self._items_bytes = [], 0
+        judges = self._context.judges
+        while self._judging and (len(self._judging) >= judges.ahead or self._judging[0][0].done()):
+            await self._take_judged()
+        if items and not self._is_full:
+            self._judging.append((await judges.begin(items, after=self._work), size))
+            self._work += work_of(items)
 
-    def _event_of(self, item: Item) -> Event:
-        if len(self._rejected) == MAX_REJECTED:
-            raise InvalidInput("body", f"has more than {MAX_REJECTED} refused items; nothing from here on was read")
-        if item.problem is not None:
-            raise item.problem
-        return Event.read(item.body, self._context.zone, "event")
+    async def _take_judged(self) -> None:
+        judging, size = self._judging.popleft()
+        judged = self._up_to_the_limit(await judging)
+        self._rejected += [{"index": place, "error": problem_text(error)} for place, error in judged.refused]
+        self._events += judged.prepared
+        self._bytes += size
+        waits = self._committing is not None and not self._committing.done()
+        if not waits or len(self._events) >= _COMMIT_EVENTS or self._bytes >= _COMMIT_BYTES:
+            await self._commit()
+
+    def _up_to_the_limit(self, judged: Judged[Any]) -> Judged[Any]:
+        """Without what follows once MAX_REJECTED were refused; the first that does is refused for that reason."""
+        room = MAX_REJECTED - len(self._rejected)
+        if len(judged.refused) < room:
+            return judged
+        last = judged.refused[room - 1].place + 1 if room > 0 else judged.first
+        within = judged.until(last)
+        if room >= 0 and last < judged.end:
+            too_many = InvalidInput("body", f"has more than {MAX_REJECTED} refused items; nothing from here on was read")
+            within.refused.append(Refused(last, too_many))
+        return within
 
     async def _commit(self) -> None:
-        """Hands the events so far to the store, once it is done with those before: the next are parsed meanwhile."""
+        """Hands the events so far to the store, once it is done with those before: the next are judged meanwhile."""
         events, size = self._events, self._bytes
         self._events, self._bytes = [], 0
         await self._settle()
@@ -136,6 +176,9 @@ class _Batch:
             self._committing = asyncio.create_task(self._context.ingest.accept_prepared(events, size))
 
     async def _finish(self) -> None:
+        await self._begin_judging()
+        while self._judging:
+            await self._take_judged()
         await self._commit()
         await self._settle()
 

@@ -1,11 +1,11 @@
 """Where events are kept: `open_store` knows which store an address means; everything else knows the protocol."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from madsci_event_server.errors import InvalidSettings, shown
-from madsci_event_server.storage.base import DEFAULT_QUERY_SECONDS, EventStore
+from madsci_event_server.storage.base import DEFAULT_QUERY_SECONDS, EventStore, Packing
 
 if TYPE_CHECKING:
     from madsci_event_server.storage.mongo_madsci import MadsciDatabase
@@ -35,6 +35,13 @@ def open_store(url: str, *, lab_directory: Path, query_seconds: float = DEFAULT_
         return MongoStore(url, query_seconds=query_seconds)
     shown_url = f"{scheme}:..." if "@" in rest else url
     raise InvalidSettings("db_url", f"{shown(shown_url)} is no address of a store; use {_ADDRESSES}", value=url)
+
+
+def packing(kind: str) -> Packing[Any]:
+    """How the store of this kind prepares events; none is opened. Raises LookupError for a kind that has no such way."""
+    from madsci_event_server.storage.sqlite_rows import SQLitePacking
+
+    return {SQLitePacking.kind: SQLitePacking()}[kind]
 
 
 def sqlite_path(url: str, lab_directory: Path) -> Path | None:

@@ -284,6 +284,30 @@ class PreparingStore(Protocol[P]):
         """What `append` does with the events they were made of."""
 
 
+class Packing(Protocol[P]):
+    """How a store prepares events, apart from the store: another process can do it that has none open."""
+
+    @property
+    def kind(self) -> str:
+        """By which `storage.packing` finds it in another process."""
+
+    def prepare(self, event: Event) -> P:
+        """What `PreparingStore.prepare` answers."""
+
+    def pack(self, prepared: Sequence[P]) -> list[Any]:
+        """Prepared events as values that `marshal` writes: texts, bytes, numbers, lists and tuples."""
+
+    def unpack(self, packed: list[Any]) -> list[P]:
+        """The same prepared events."""
+
+
+@runtime_checkable
+class PackingStore(PreparingStore[P], Protocol[P]):
+    """A PreparingStore whose prepared events can come from another process."""
+
+    packing: Packing[P]
+
+
 @runtime_checkable
 class RunStore(Protocol):
     """What a store may offer besides: events as bytes for the wire, with nothing made of each on the way."""

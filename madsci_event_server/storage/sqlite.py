@@ -31,7 +31,7 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.sqlite_database import Database
-from madsci_event_server.storage.sqlite_rows import NewEvent
+from madsci_event_server.storage.sqlite_rows import NewEvent, SQLitePacking
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, EVERY_EVENT, MIGRATIONS
 
 _LOOKUP_SECONDS: Final = 60.0
@@ -46,6 +46,7 @@ class SQLiteStore:
 
     def __init__(self, path: Path, *, query_seconds: float = DEFAULT_QUERY_SECONDS) -> None:
         self._database = Database(path, application_id=APPLICATION_ID, migrations=MIGRATIONS)
+        self.packing = SQLitePacking()
         self._query_seconds = query_seconds
         self._labels = sqlite_writing.Labels()
         self._names = _Names()
@@ -85,7 +86,7 @@ class SQLiteStore:
 
     def prepare(self, event: Event) -> NewEvent:
         """The event as rows of the tables."""
-        return NewEvent(event)
+        return self.packing.prepare(event)
 
     async def append_prepared(self, events: Sequence[NewEvent]) -> list[Appended]:
         """The same as `append`."""

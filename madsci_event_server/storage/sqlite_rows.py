@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from madsci_event_server.event import Event, stamped, time_to_us
+from madsci_event_server.event import Event, NamedId, stamped, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED
@@ -94,6 +94,63 @@ class NewEvent(Row):
         """Gives it its place: it is new."""
         self.seq = self.first_seq = seq
         return StoredEvent(seq, seq, self.time_us, self.event_type, self.body)
+
+
+    def packed(self) -> tuple[Any, ...]:
+        """What it is made of, as values that can go to another process. Not what it gets later: places and labels."""
+        named_ids = [tuple(named) for named in self.named_ids]
+        return (
+            self.event_id,
+            self.event_type,
+            self.time_us,
+            self.state,
+            self.archived_us,
+            self.body,
+            self.says_when,
+            self.terms,
+            self.tokens,
+            named_ids,
+        )
+
+    @classmethod
+    def unpacked(cls, values: tuple[Any, ...]) -> Self:
+        """The one that was `packed` as this."""
+        new = cls.__new__(cls)
+        (
+            new.event_id,
+            new.event_type,
+            new.time_us,
+            new.state,
+            new.archived_us,
+            new.body,
+            new.says_when,
+            new.terms,
+            new.tokens,
+            named_ids,
+        ) = values
+        new.named_ids = tuple([NamedId(*named) for named in named_ids])
+        new.known_event = None
+        new.first_seq = new.seq = 0
+        new.labels = ()
+        return new
+
+
+class SQLitePacking:
+    """How events are made ready for the tables, in this process or in another."""
+
+    kind: Final = "sqlite"
+
+    def prepare(self, event: Event) -> NewEvent:
+        """The event as rows of the tables."""
+        return NewEvent(event)
+
+    def pack(self, prepared: Sequence[NewEvent]) -> list[Any]:
+        """As values that can go to another process."""
+        return [new.packed() for new in prepared]
+
+    def unpack(self, packed: list[Any]) -> list[NewEvent]:
+        """The same events again."""
+        return [NewEvent.unpacked(values) for values in packed]
 
 
 READ_COLUMNS: Final = "first_seq, seq, event_id, time_us, state, archived_us, labels, body"

@@ -1,0 +1,78 @@
+"""`python -m madsci_event_server.worker KIND [ZONE]`: judges items for a server that is busy storing them.
+
+A program of the server's own, for `workers` to start: it reads questions from stdin, answers each on stdout, in their
+order, and ends when its input does, however the server that asked has ended. KIND is that of the server's store, which
+is not opened; ZONE is that of times without one.
+
+A message is its length in 4 bytes and a value as `marshal` writes it: both ends are the same Python.
+"""
+
+import gc
+import marshal
+import signal
+import struct
+import sys
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, BinaryIO, Final
+from zoneinfo import ZoneInfo
+
+from madsci_event_server.errors import InvalidInput
+from madsci_event_server.judging import Item, Judged, Refused, judge
+from madsci_event_server.storage import packing
+from madsci_event_server.storage.base import P, Packing
+
+HEAD: Final = struct.Struct(">I")
+READY: Final = HEAD.pack(0)
+"""What a worker says when it can be asked."""
+_GARBAGE_ALLOCATIONS: Final = 100_000
+
+
+def question(items: Sequence[Item]) -> bytes:
+    """What is sent to a worker. Items with a problem are none it can judge."""
+    return _message([(item.place, item.body) for item in items])
+
+
+def answer(judged: Judged[P], way: Packing[P]) -> bytes:
+    """What a worker says of them."""
+    refused = [(place, error.field, error.problem) for place, error in judged.refused]
+    return _message((judged.first, way.pack(judged.prepared), refused))
+
+
+def answered(body: bytes, way: Packing[P]) -> Judged[P]:
+    """What the worker said; of refused values it says only what is wrong with them."""
+    first, packed, refused = marshal.loads(body)  # noqa: S302  # written by a program this one started
+    errors = [Refused(place, InvalidInput(field, problem)) for place, field, problem in refused]
+    return Judged(first, way.unpack(packed), errors)
+
+
+def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinfo | None) -> None:
+    """Answers until there is no question any more."""
+    answers.write(READY)
+    answers.flush()
+    while head := questions.read(HEAD.size):
+        places = marshal.loads(questions.read(*HEAD.unpack(head)))  # noqa: S302  # written by the server
+        judged = judge([Item(place, body) for place, body in places], way.prepare, zone)
+        answers.write(answer(judged, way))
+        answers.flush()
+
+
+def main() -> None:
+    """The program."""
+    kind, *zone = sys.argv[1:]
+    # Ctrl-C and a service manager signal every program of the server; what is being judged is wanted all the same.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_ALLOCATIONS, 10, 50)
+    serve(sys.stdin.buffer, sys.stdout.buffer, packing(kind), ZoneInfo(*zone) if zone else None)
+
+
+def _message(value: object) -> bytes:
+    body = marshal.dumps(value)
+    return HEAD.pack(len(body)) + body
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,332 @@
+"""Workers: programs beside the server that judge the items of large batches, while it stores those before.
+
+Python computes on one core at a time: reading a million events would keep everybody else waiting while the other cores
+have nothing to do. What is small is judged here, where that costs least; so is everything where no worker can be had.
+"""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from madsci_event_server.event import Event
+from madsci_event_server.judging import Item, Judged, Refused, judge
+from madsci_event_server.storage.base import Packing
+from madsci_event_server.worker import HEAD, READY, answered, question
+
+MAX_WORKERS: Final = 4
+"""More than the one thread that stores can keep up with."""
+IDLE_SECONDS: Final = 45.0
+"""How long workers wait for the next large batch before they end and give their memory back."""
+CHUNKS_A_WORKER: Final = 2
+"""One it judges, and one that it finds when it is done."""
+_BEFORE_ANOTHER_TRY_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 5.0
+_AT_ONCE_BYTES: Final = 64 * 1024
+"""How much is judged here before others have their turn."""
+_BUFFER_BYTES: Final = 4 * 1024 * 1024
+_PACKAGES: Final = Path(__file__).parents[1]
+
+_log = logging.getLogger(__name__)
+
+
+class Worth(NamedTuple):
+    """From how much on a worker is worth its cost: in events, of which a KiB counts as one."""
+
+    starting: int = 1000
+    """In one batch, so far."""
+    asking: int = 100
+    """In one piece of it."""
+
+
+WORTH_A_WORKER: Final = Worth()
+
+
+class _Lost(Exception):
+    """A worker ended before it answered."""
+
+
+def spare_cores() -> int:
+    """How many cores this process may use besides the one it needs itself, at most MAX_WORKERS."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable - 1, MAX_WORKERS)
+
+
+class Workers:
+    """Up to `count` of them, started when they are wanted; `async with`: stopped on leaving."""
+
+    def __init__(
+        self, way: Packing[Any], zone: str | None, count: int, *, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        """`way` is the store's, `zone` the name of that of times without one; None is this machine's."""
+        self.way = way
+        self.count = count
+        self._arguments = (way.kind,) if zone is None else (way.kind, zone)
+        self._idle_seconds = idle_seconds
+        self._running: dict[_Worker, asyncio.Task[None]] = {}
+        self._room = asyncio.Semaphore(max(1, count) * CHUNKS_A_WORKER)
+        self._idle: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._closed = True
+        if self._idle is not None:
+            self._idle.cancel()
+        self._end_all()
+        if self._running:
+            _, hanging = await asyncio.wait(self._running.values(), timeout=_STOP_SECONDS)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of those that can be asked."""
+        return [worker.pid for worker in self._running if worker.is_ready]
+
+    def start(self) -> None:
+        """Sees to it that there are as many as there may be; asks for nothing to wait for."""
+        now = asyncio.get_running_loop().time()
+        while len(self._running) < self.count and now >= self._not_before and not self._closed:
+            worker = _Worker()
+            task = self._running[worker] = asyncio.create_task(worker.run(self._arguments), name="batch worker")
+            task.add_done_callback(lambda _, worker=worker: self._ended(worker))  # type: ignore[misc]
+            self._rest_later()
+
+    async def started(self) -> None:
+        """Starts them, and waits until all can be asked or have failed."""
+        self.start()
+        await asyncio.gather(*[worker.ready.wait() for worker in self._running])
+
+    def are_ready(self) -> bool:
+        """Whether one can be asked now."""
+        return any(worker.is_ready for worker in self._running)
+
+    async def begin(self, items: Sequence[Item]) -> "asyncio.Task[Judged[Any]]":
+        """Asks one, as soon as one has room: what comes raises _Lost where the worker ended or there is none."""
+        await self._room.acquire()
+        asking = asyncio.create_task(self._ask(question(items)))
+        asking.add_done_callback(lambda _: self._room.release())
+        return asking
+
+    async def _ask(self, message: bytes) -> Judged[Any]:
+        self._rest_later()
+        ready = [worker for worker in self._running if worker.is_ready]
+        if not ready:
+            raise _Lost
+        return answered(await min(ready, key=lambda worker: worker.questions).ask(message), self.way)
+
+    def _ended(self, worker: "_Worker") -> None:
+        del self._running[worker]
+        worker.ready.set()
+        if worker.problem is not None:
+            if not worker.was_ready:
+                self._not_before = asyncio.get_running_loop().time() + _BEFORE_ANOTHER_TRY_SECONDS
+            _log.warning("%s; what it was to read of a batch is read in the server", worker.problem)
+
+    def _rest_later(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._rest)
+
+    def _rest(self) -> None:
+        if any(worker.questions for worker in self._running):
+            self._rest_later()
+        else:
+            self._end_all()
+
+    def _end_all(self) -> None:
+        for worker in self._running:
+            worker.end()
+
+
+class _Worker:
+    """One program, from start to end."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        """Set when it can be asked, or never will be."""
+        self.was_ready = False
+        self.problem: str | None = None
+        """Why it ended, where nobody told it to."""
+        self._process: Process | None = None
+        self._asked: deque[asyncio.Future[bytes]] = deque()
+        self._ending = False
+
+    @property
+    def is_ready(self) -> bool:
+        return self.was_ready and not self._ending
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None  # noqa: S101  # it is ready
+        return self._process.pid
+
+    @property
+    def questions(self) -> int:
+        """How many it has still to answer."""
+        return len(self._asked)
+
+    def ask(self, message: bytes) -> "asyncio.Future[bytes]":
+        """The answer; raises _Lost when it ends before."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        self._stdin.write(message)
+        return answer
+
+    def end(self) -> None:
+        """Lets it end, once it has answered."""
+        self._ending = True
+        if self._process is not None:
+            self._stdin.close()
+
+    @property
+    def _stdin(self) -> asyncio.StreamWriter:
+        assert self._process is not None and self._process.stdin is not None  # noqa: PT018, S101  # a pipe
+        return self._process.stdin
+
+    async def run(self, arguments: Sequence[str]) -> None:
+        """Starts it and hears its answers until it ends."""
+        try:
+            process = self._process = await _started(arguments)
+        except (OSError, NotImplementedError) as error:  # the latter: an event loop of Windows without subprocesses
+            self.problem = f"a batch worker cannot be started ({error!r})"
+            return
+        if self._ending:
+            self._stdin.close()
+        try:
+            await self._hear(process)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.problem = None if self._ending else "a batch worker has ended"
+        finally:
+            self._ending = True
+            self._lose_questions()
+            with suppress(ProcessLookupError):
+                process.kill()
+            self._stdin.close()
+            code = await process.wait()
+        if self.problem is not None:
+            self.problem = f"{self.problem} (pid {process.pid}, exit status {code})"
+
+    async def _hear(self, process: Process) -> None:
+        assert process.stdout is not None  # noqa: S101  # a pipe
+        await process.stdout.readexactly(len(READY))
+        self.was_ready = True
+        self.ready.set()
+        while True:
+            (size,) = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
+            body = await process.stdout.readexactly(size)
+            answer = self._asked.popleft()
+            if not answer.done():  # else who asked has gone
+                answer.set_result(body)
+
+    def _lose_questions(self) -> None:
+        while self._asked:
+            answer = self._asked.popleft()
+            if not answer.done():
+                answer.set_exception(_Lost())
+
+
+async def _started(arguments: Sequence[str]) -> Process:
+    # Apart from the terminal's Ctrl-C, which is for the server to obey. In the folder of the packages: what it imports
+    # is what this program runs, not what lies in the lab's directory.
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "madsci_event_server.worker",
+        *arguments,
+        stdin=PIPE,
+        stdout=PIPE,
+        cwd=_PACKAGES,
+        limit=_BUFFER_BYTES,
+        **apart,
+    )
+
+
+class Judges:
+    """Judges the items of batches, here or by workers: nobody can tell which."""
+
+    def __init__(
+        self,
+        prepare: Callable[[Event], Any],
+        zone: tzinfo | None,
+        workers: Workers | None = None,
+        *,
+        worth: Worth = WORTH_A_WORKER,
+    ) -> None:
+        self.workers = workers
+        self._prepare, self._zone = prepare, zone
+        self._worth = worth
+
+    @property
+    def ahead(self) -> int:
+        """How many pieces of one batch to begin before the first is waited for."""
+        return 1 + (self.workers.count if self.workers is not None else 0)
+
+    async def begin(self, items: Sequence[Item], *, after: int) -> "asyncio.Future[Judged[Any]]":
+        """Begins to judge at least one item of a batch, after others that were so much work; waits where much is begun.
+
+        What is returned is there later, and not to be cancelled before it is there.
+        """
+        work = work_of(items)
+        workers = self.workers
+        if workers is not None and after + work >= self._worth.starting:
+            workers.start()
+        if workers is not None and work >= self._worth.asking and workers.are_ready():
+            sound = [item for item in items if item.problem is None]
+            if sound:
+                return asyncio.ensure_future(self._elsewhere(await workers.begin(sound), items))
+        found = asyncio.get_running_loop().create_future()
+        found.set_result(await self._here(items))
+        return found
+
+    async def _elsewhere(self, asking: "asyncio.Task[Judged[Any]]", items: Sequence[Item]) -> Judged[Any]:
+        try:
+            judged = await asking
+        except _Lost:
+            return await self._here(items)
+        unsound = [Refused(item.place, item.problem) for item in items if item.problem is not None]
+        return Judged(items[0].place, judged.prepared, sorted(judged.refused + unsound, key=lambda item: item.place))
+
+    async def _here(self, items: Sequence[Item]) -> Judged[Any]:
+        prepared: list[Any] = []
+        refused: list[Refused] = []
+        for some in _pieces(items):
+            judged = judge(some, self._prepare, self._zone)
+            prepared += judged.prepared
+            refused += judged.refused
+            await asyncio.sleep(0)
+        return Judged(items[0].place, prepared, refused)
+
+
+def work_of(items: Sequence[Item]) -> int:
+    """How much judging them takes: as of so many events."""
+    return max(len(items), sum([len(item.body) for item in items]) // 1024)
+
+
+def _pieces(items: Sequence[Item]) -> list[list[Item]]:
+    """Neighbours, each piece as much as is judged in one go."""
+    pieces: list[list[Item]] = [[]]
+    size = 0
+    for item in items:
+        if size >= _AT_ONCE_BYTES:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(item)
+        size += len(item.body)
+    return pieces
