@@ -33,17 +33,17 @@ def question(items: Sequence[Item]) -> bytes:
     return _message([(item.place, item.body) for item in items])
 
 
-def answer(judged: Judged[P], way: Packing[P]) -> bytes:
-    """What a worker says of them."""
+def answer(judged: Judged[Any]) -> bytes:
+    """What a worker says of them; what it prepared is packed."""
     refused = [(place, error.field, error.problem) for place, error in judged.refused]
-    return _message((judged.first, way.pack(judged.prepared), refused))
+    return _message((judged.first, judged.prepared, refused))
 
 
 def answered(body: bytes, way: Packing[P]) -> Judged[P]:
     """What the worker said; of refused values it says only what is wrong with them."""
     first, packed, refused = marshal.loads(body)  # noqa: S302  # written by a program this one started
     errors = [Refused(place, InvalidInput(field, problem)) for place, field, problem in refused]
-    return Judged(first, way.unpack(packed), errors)
+    return Judged(first, list(map(way.unpack, packed)), errors)
 
 
 def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinfo | None) -> None:
@@ -52,8 +52,9 @@ def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinf
     answers.flush()
     while head := questions.read(HEAD.size):
         places = marshal.loads(questions.read(*HEAD.unpack(head)))  # noqa: S302  # written by the server
-        judged = judge([Item(place, body) for place, body in places], way.prepare, zone)
-        answers.write(answer(judged, way))
+        items = [Item(place, body) for place, body in places]
+        # Packed one by one: what an event was made of is let go of while it is in the processor's cache.
+        answers.write(answer(judge(items, lambda event: way.pack(way.prepare(event)), zone)))
         answers.flush()
 
 

@@ -294,11 +294,11 @@ class Packing(Protocol[P]):
     def prepare(self, event: Event) -> P:
         """What `PreparingStore.prepare` answers."""
 
-    def pack(self, prepared: Sequence[P]) -> list[Any]:
-        """Prepared events as values that `marshal` writes: texts, bytes, numbers, lists and tuples."""
+    def pack(self, prepared: P) -> tuple[Any, ...]:
+        """A prepared event as values that `marshal` writes: texts, bytes, numbers, lists and tuples."""
 
-    def unpack(self, packed: list[Any]) -> list[P]:
-        """The same prepared events."""
+    def unpack(self, packed: tuple[Any, ...]) -> P:
+        """The same prepared event."""
 
 
 @runtime_checkable

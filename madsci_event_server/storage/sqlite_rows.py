@@ -144,13 +144,13 @@ class SQLitePacking:
         """The event as rows of the tables."""
         return NewEvent(event)
 
-    def pack(self, prepared: Sequence[NewEvent]) -> list[Any]:
+    def pack(self, prepared: NewEvent) -> tuple[Any, ...]:
         """As values that can go to another process."""
-        return [new.packed() for new in prepared]
+        return prepared.packed()
 
-    def unpack(self, packed: list[Any]) -> list[NewEvent]:
-        """The same events again."""
-        return [NewEvent.unpacked(values) for values in packed]
+    def unpack(self, packed: tuple[Any, ...]) -> NewEvent:
+        """The same event again."""
+        return NewEvent.unpacked(packed)
 
 
 READ_COLUMNS: Final = "first_seq, seq, event_id, time_us, state, archived_us, labels, body"
