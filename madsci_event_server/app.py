@@ -67,7 +67,8 @@ def _is_plain_post(scope: Scope) -> bool:
 def create_app(settings: Settings, *, worth: Worth = WORTH_A_WORKER) -> EventServer:
     """The server as an ASGI application; its lifespan opens and closes the store.
 
-    `worth` says which batches are worth a worker. Entering the lifespan raises StoreUnusable or StoreUnavailable; InvalidSettings is raised here.
+    `worth` says what of a batch a worker reads. Entering the lifespan raises StoreUnusable or StoreUnavailable;
+    InvalidSettings is raised here.
     """
     store = open_store(settings.db_url.get_secret_value(), lab_directory=settings.lab_directory)
     ingest, stopping = Ingest(store), asyncio.Event()

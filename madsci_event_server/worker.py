@@ -9,6 +9,7 @@ A message is its length in 4 bytes and a value as `marshal` writes it: both ends
 
 import gc
 import marshal
+import os
 import signal
 import struct
 import sys
@@ -67,10 +68,14 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_ALLOCATIONS, 10, 50)
-    serve(sys.stdin.buffer, sys.stdout.buffer, packing(kind), ZoneInfo(*zone) if zone else None)
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer, packing(kind), ZoneInfo(*zone) if zone else None)
+    except BrokenPipeError:
+        # Nobody is there to be told. What is left to write, Python would try to write once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _message(value: object) -> bytes:
+def _message(value: Any) -> bytes:
     body = marshal.dumps(value)
     return HEAD.pack(len(body)) + body
 

@@ -63,9 +63,7 @@ def spare_cores() -> int:
 class Workers:
     """Up to `count` of them, started when they are wanted; `async with`: stopped on leaving."""
 
-    def __init__(
-        self, way: Packing[Any], zone: str | None, count: int, *, idle_seconds: float = IDLE_SECONDS
-    ) -> None:
+    def __init__(self, way: Packing[Any], zone: str | None, count: int, *, idle_seconds: float = IDLE_SECONDS) -> None:
         """`way` is the store's, `zone` the name of that of times without one; None is this machine's."""
         self.way = way
         self.count = count
@@ -76,6 +74,8 @@ class Workers:
         self._idle: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._closed = False
+        self.answers = 0
+        """How many questions were answered."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,9 +110,24 @@ class Workers:
         self.start()
         await asyncio.gather(*[worker.ready.wait() for worker in self._running])
 
+    async def ended(self) -> None:
+        """Waits until none is there."""
+        await asyncio.gather(*self._running.values())
+
+    @property
+    def are_there(self) -> bool:
+        """Whether one was started and has not ended."""
+        return bool(self._running)
+
+    @property
     def are_ready(self) -> bool:
         """Whether one can be asked now."""
         return any(worker.is_ready for worker in self._running)
+
+    @property
+    def questions(self) -> int:
+        """How many are not answered yet."""
+        return sum(worker.questions for worker in self._running)
 
     async def begin(self, items: Sequence[Item]) -> "asyncio.Task[Judged[Any]]":
         """Asks one, as soon as one has room: what comes raises _Lost where the worker ended or there is none."""
@@ -126,7 +141,9 @@ class Workers:
         ready = [worker for worker in self._running if worker.is_ready]
         if not ready:
             raise _Lost
-        return answered(await min(ready, key=lambda worker: worker.questions).ask(message), self.way)
+        body = await min(ready, key=lambda worker: worker.questions).ask(message)
+        self.answers += 1
+        return answered(body, self.way)
 
     def _ended(self, worker: "_Worker") -> None:
         del self._running[worker]
@@ -142,7 +159,7 @@ class Workers:
         self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._rest)
 
     def _rest(self) -> None:
-        if any(worker.questions for worker in self._running):
+        if self.questions:
             self._rest_later()
         else:
             self._end_all()
@@ -213,10 +230,8 @@ class _Worker:
         finally:
             self._ending = True
             self._lose_questions()
-            with suppress(ProcessLookupError):
-                process.kill()
             self._stdin.close()
-            code = await process.wait()
+            code = await _exit_status(process)
         if self.problem is not None:
             self.problem = f"{self.problem} (pid {process.pid}, exit status {code})"
 
@@ -237,6 +252,16 @@ class _Worker:
             answer = self._asked.popleft()
             if not answer.done():
                 answer.set_exception(_Lost())
+
+
+async def _exit_status(process: Process) -> int:
+    """Of one that is about to end, or else is killed."""
+    try:
+        return await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        return await process.wait()
 
 
 async def _started(arguments: Sequence[str]) -> Process:
@@ -287,7 +312,7 @@ class Judges:
         workers = self.workers
         if workers is not None and after + work >= self._worth.starting:
             workers.start()
-        if workers is not None and work >= self._worth.asking and workers.are_ready():
+        if workers is not None and work >= self._worth.asking and workers.are_ready:
             sound = [item for item in items if item.problem is None]
             if sound:
                 return asyncio.ensure_future(self._elsewhere(await workers.begin(sound), items))

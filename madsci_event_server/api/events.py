@@ -163,8 +163,8 @@ class _Batch:
         last = judged.refused[room - 1].place + 1 if room > 0 else judged.first
         within = judged.until(last)
         if room >= 0 and last < judged.end:
-            too_many = InvalidInput("body", f"has more than {MAX_REJECTED} refused items; nothing from here on was read")
-            within.refused.append(Refused(last, too_many))
+            too_many = f"has more than {MAX_REJECTED} refused items; nothing from here on was read"
+            within.refused.append(Refused(last, InvalidInput("body", too_many)))
         return within
 
     async def _commit(self) -> None:

@@ -38,7 +38,7 @@ def open_store(url: str, *, lab_directory: Path, query_seconds: float = DEFAULT_
 
 
 def packing(kind: str) -> Packing[Any]:
-    """How the store of this kind prepares events; none is opened. Raises LookupError for a kind that has no such way."""
+    """How the store of this kind prepares events; none is opened. Raises KeyError for a kind that does not say it."""
     from madsci_event_server.storage.sqlite_rows import SQLitePacking
 
     return {SQLitePacking.kind: SQLitePacking()}[kind]

@@ -95,7 +95,6 @@ class NewEvent(Row):
         self.seq = self.first_seq = seq
         return StoredEvent(seq, seq, self.time_us, self.event_type, self.body)
 
-
     def packed(self) -> tuple[Any, ...]:
         """What it is made of, as values that can go to another process. Not what it gets later: places and labels."""
         named_ids = [tuple(named) for named in self.named_ids]

@@ -2,12 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
+from madsci_event_server.api.context import Context
+from madsci_event_server.app import create_app
+from madsci_event_server.settings import Settings
+from madsci_event_server.workers import Worth
 from tests.server.calls import a_client, detail, get, post
 
 ID = "01JYKZDPANTNRYXF5TQKRJS0F2"
@@ -139,6 +145,18 @@ async def test_a_client_that_leaves_before_its_body_is_no_error(app: FastAPI) ->
 
 
 class TestBatch:
+    """The same answers whether the items are read in the server or by a worker."""
+
+    @pytest.fixture(params=[0, 1], ids=["in the server", "by a worker"])
+    async def app(self, request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[FastAPI]:
+        chosen = {"db_url": SecretStr("sqlite:///events.db"), "batch_workers": request.param}
+        app = create_app(settings.model_copy(update=chosen), worth=Worth(starting=0, asking=0))
+        async with app.router.lifespan_context(app):
+            context: Context = app.state.context
+            if context.judges.workers is not None:
+                await context.judges.workers.started()
+            yield app
+
     async def test_an_array(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/events", json=[{"event_id": "a"}, {"event_id": "b"}, {"event_id": "a"}])
 
@@ -214,6 +232,21 @@ class TestBatch:
 
         assert answer["accepted"] == 0
         assert len(answer["rejected"]) == 10_001
+        assert "nothing from here on" in answer["rejected"][-1]["error"]
+
+    @pytest.mark.parametrize("before", [0, 250])
+    async def test_as_many_refused_items_as_may_be_are_not_too_many(
+        self, client: httpx.AsyncClient, before: int
+    ) -> None:
+        """What comes after them would be; wherever it stands in what is read together."""
+        events = "".join(f'{{"event_id": "e{n}"}}\n' for n in range(before))
+        answer = (await client.post("/events", content=events + "x\n" * 10_000)).json()
+        assert (answer["accepted"], len(answer["rejected"])) == (before, 10_000)
+
+        answer = (await client.post("/events", content=events + "x\n" * 10_000 + '{"event_id":"late"}\nx\n')).json()
+
+        assert (answer["accepted"], answer["duplicates"], len(answer["rejected"])) == (0, before, 10_001)
+        assert answer["rejected"][-1]["index"] == before + 10_000
         assert "nothing from here on" in answer["rejected"][-1]["error"]
 
     async def test_what_arrived_before_a_client_left_is_stored(self, app: FastAPI, client: httpx.AsyncClient) -> None:
