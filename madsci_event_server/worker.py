@@ -29,12 +29,12 @@ READY: Final = HEAD.pack(0)
 _GARBAGE_ALLOCATIONS: Final = 100_000
 
 
-def question(items: Sequence[Item]) -> bytes:
-    """What is sent to a worker. Items with a problem are none it can judge."""
+def question(items: Sequence[Item]) -> tuple[bytes, bytes]:
+    """What is sent to a worker, one after the other. Items with a problem are none it can judge."""
     return _message([(item.place, item.body) for item in items])
 
 
-def answer(judged: Judged[Any]) -> bytes:
+def answer(judged: Judged[Any]) -> tuple[bytes, bytes]:
     """What a worker says of them; what it prepared is packed."""
     refused = [(place, error.field, error.problem) for place, error in judged.refused]
     return _message((judged.first, judged.prepared, refused))
@@ -55,7 +55,7 @@ def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinf
         places = marshal.loads(questions.read(*HEAD.unpack(head)))  # noqa: S302  # written by the server
         items = [Item(place, body) for place, body in places]
         # Packed one by one: what an event was made of is let go of while it is in the processor's cache.
-        answers.write(answer(judge(items, lambda event: way.pack(way.prepare(event)), zone)))
+        answers.writelines(answer(judge(items, lambda event: way.pack(way.prepare(event)), zone)))
         answers.flush()
 
 
@@ -75,9 +75,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _message(value: Any) -> bytes:
+def _message(value: Any) -> tuple[bytes, bytes]:
     body = marshal.dumps(value)
-    return HEAD.pack(len(body)) + body
+    return HEAD.pack(len(body)), body
 
 
 if __name__ == "__main__":

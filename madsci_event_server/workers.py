@@ -11,7 +11,7 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import tzinfo
 from pathlib import Path
@@ -26,8 +26,8 @@ MAX_WORKERS: Final = 4
 """More than the one thread that stores can keep up with."""
 IDLE_SECONDS: Final = 45.0
 """How long workers wait for the next large batch before they end and give their memory back."""
-CHUNKS_A_WORKER: Final = 2
-"""One it judges, and one that it finds when it is done."""
+PIECES_A_WORKER: Final = 4
+"""One it judges, and some that it finds when it is done, however busy the server is then."""
 _BEFORE_ANOTHER_TRY_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
 _AT_ONCE_BYTES: Final = 64 * 1024
@@ -70,7 +70,7 @@ class Workers:
         self._arguments = (way.kind,) if zone is None else (way.kind, zone)
         self._idle_seconds = idle_seconds
         self._running: dict[_Worker, asyncio.Task[None]] = {}
-        self._room = asyncio.Semaphore(max(1, count) * CHUNKS_A_WORKER)
+        self._room = asyncio.Semaphore(max(1, count) * PIECES_A_WORKER)
         self._idle: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._closed = False
@@ -136,7 +136,7 @@ class Workers:
         asking.add_done_callback(lambda _: self._room.release())
         return asking
 
-    async def _ask(self, message: bytes) -> Judged[Any]:
+    async def _ask(self, message: Iterable[bytes]) -> Judged[Any]:
         self._rest_later()
         ready = [worker for worker in self._running if worker.is_ready]
         if not ready:
@@ -196,11 +196,11 @@ class _Worker:
         """How many it has still to answer."""
         return len(self._asked)
 
-    def ask(self, message: bytes) -> "asyncio.Future[bytes]":
+    def ask(self, message: Iterable[bytes]) -> "asyncio.Future[bytes]":
         """The answer; raises _Lost when it ends before."""
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
-        self._stdin.write(message)
+        self._stdin.writelines(message)
         return answer
 
     def end(self) -> None:
@@ -301,7 +301,7 @@ class Judges:
     @property
     def ahead(self) -> int:
         """How many pieces of one batch to begin before the first is waited for."""
-        return 1 + (self.workers.count if self.workers is not None else 0)
+        return 1 + (self.workers.count * PIECES_A_WORKER if self.workers is not None else 0)
 
     async def begin(self, items: Sequence[Item], *, after: int) -> "asyncio.Future[Judged[Any]]":
         """Begins to judge at least one item of a batch, after others that were so much work; waits where much is begun.

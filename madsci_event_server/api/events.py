@@ -25,12 +25,12 @@ from madsci_event_server.workers import work_of
 
 MAX_REJECTED: Final = 10_000
 """How many refused items one answer names; a batch with more is not read to its end."""
-_PIECE_ITEMS: Final = 500
-_PIECE_BYTES: Final = 512 * 1024
-"""What of a batch is judged together, whichever is reached first."""
-_COMMIT_EVENTS: Final = 2000
-_COMMIT_BYTES: Final = 2 * 1024 * 1024
-"""How much may wait for the commit under way before no more is taken."""
+_PIECE_ITEMS: Final = 128
+_PIECE_BYTES: Final = 96 * 1024
+"""What of a batch is judged together, whichever is reached first: more would not stay in a processor's cache."""
+_COMMIT_EVENTS: Final = 1000
+_COMMIT_BYTES: Final = 1024 * 1024
+"""What of it is committed together, likewise: less costs more, and more makes others wait."""
 _SPLIT_BYTES: Final = 64 * 1024
 """How much is split before others have their turn."""
 
@@ -73,7 +73,7 @@ class _Batch:
     """One batch on its way into the store, and what became of it so far.
 
     Its items go through in pieces and in order: gathered as they arrive, judged, committed. Pieces are judged while
-    those before them are committed, and what is judged by the time a commit is done goes into the next one.
+    those before them are committed.
     """
 
     def __init__(self, context: Context) -> None:
@@ -151,8 +151,7 @@ class _Batch:
         self._rejected += [{"index": place, "error": problem_text(error)} for place, error in judged.refused]
         self._events += judged.prepared
         self._bytes += size
-        waits = self._committing is not None and not self._committing.done()
-        if not waits or len(self._events) >= _COMMIT_EVENTS or self._bytes >= _COMMIT_BYTES:
+        if len(self._events) >= _COMMIT_EVENTS or self._bytes >= _COMMIT_BYTES:
             await self._commit()
 
     def _up_to_the_limit(self, judged: Judged[Any]) -> Judged[Any]:
