@@ -43,7 +43,7 @@ class Worth(NamedTuple):
 
     starting: int = 1000
     """In one batch, so far."""
-    asking: int = 100
+    asking: int = 32
     """In one piece of it."""
 
 

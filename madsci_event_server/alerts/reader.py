@@ -20,7 +20,7 @@ from madsci_event_server.query import Cursor, EventQuery
 from madsci_event_server.storage.alert_base import Alert, AlertState, AlertStore, Change
 from madsci_event_server.storage.base import EventStore, StoredEvent
 
-EVENTS_A_TIME: Final = 200
+EVENTS_A_TIME: Final = 1000
 """Read, counted and saved together."""
 EVENTS_AT_ONCE: Final = 40
 """Judged in one go: a few milliseconds in which nothing else runs."""
