@@ -25,7 +25,7 @@ from madsci_event_server.workers import work_of
 
 MAX_REJECTED: Final = 10_000
 """How many refused items one answer names; a batch with more is not read to its end."""
-_PIECE_ITEMS: Final = 128
+PIECE_ITEMS: Final = 128
 _PIECE_BYTES: Final = 96 * 1024
 """What of a batch is judged together, whichever is reached first: more would not stay in a processor's cache."""
 _COMMIT_EVENTS: Final = 1000
@@ -131,7 +131,7 @@ class _Batch:
         for item in items:
             self._items.append(item)
             self._items_bytes += len(item.body)
-            if len(self._items) >= _PIECE_ITEMS or self._items_bytes >= _PIECE_BYTES:
+            if len(self._items) >= PIECE_ITEMS or self._items_bytes >= _PIECE_BYTES:
                 await self._begin_judging()
         await asyncio.sleep(0)
 

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from madsci_event_server.api.context import Context
+from madsci_event_server.api.events import PIECE_ITEMS
 from madsci_event_server.app import create_app
 from madsci_event_server.errors import InvalidSettings, TooLarge
 from madsci_event_server.judging import Item, Judged
@@ -215,16 +216,16 @@ async def test_a_worker_killed_in_the_midst_of_a_batch_loses_nothing(
     async with an_app(lab) as (app, workers), a_client(app) as client:
 
         async def body() -> AsyncIterator[bytes]:
-            yield lines(0, 600)
+            yield lines(0, PIECE_ITEMS)
             [pid] = workers.pids
             os.kill(pid, signal.SIGSTOP)  # so that it has something to lose
-            yield lines(600, 1100)
+            yield lines(PIECE_ITEMS, 2 * PIECE_ITEMS)
             assert workers.questions > 0
             gone = Gone(pid)
             os.kill(pid, signal.SIGKILL)
             await gone.wait()
             killed.append(pid)
-            yield lines(1100, 4000)
+            yield lines(2 * PIECE_ITEMS, 4000)
 
         answer = await client.post("/events", content=body())
         await workers.started()
@@ -241,7 +242,7 @@ async def test_a_batch_given_up_does_not_confuse_the_next(lab: Path) -> None:
     taken = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
-        yield lines(0, 700)
+        yield lines(0, PIECE_ITEMS + 1)
         taken.set()
         await asyncio.Event().wait()
 
