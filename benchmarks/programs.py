@@ -48,6 +48,12 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and that have not ended."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
 def resident_bytes(pid: int | None = None) -> int:
     """The memory of a process now; of this one without a pid."""
     pages = Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]
