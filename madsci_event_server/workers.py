@@ -26,10 +26,11 @@ MAX_WORKERS: Final = 4
 """More than the one thread that stores can keep up with."""
 IDLE_SECONDS: Final = 45.0
 """How long workers wait for the next large batch before they end and give their memory back."""
+STOP_SECONDS: Final = 5.0
+"""How long one that was told to end may take before it is killed."""
 PIECES_A_WORKER: Final = 4
 """One it judges, and some that it finds when it is done, however busy the server is then."""
 _BEFORE_ANOTHER_TRY_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 5.0
 _AT_ONCE_BYTES: Final = 64 * 1024
 """How much is judged here before others have their turn."""
 _BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -63,12 +64,20 @@ def spare_cores() -> int:
 class Workers:
     """Up to `count` of them, started when they are wanted; `async with`: stopped on leaving."""
 
-    def __init__(self, way: Packing[Any], zone: str | None, count: int, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        way: Packing[Any],
+        zone: str | None,
+        count: int,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         """`way` is the store's, `zone` the name of that of times without one; None is this machine's."""
         self.way = way
         self.count = count
         self._arguments = (way.kind,) if zone is None else (way.kind, zone)
-        self._idle_seconds = idle_seconds
+        self._idle_seconds, self._stop_seconds = idle_seconds, stop_seconds
         self._running: dict[_Worker, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(max(1, count) * PIECES_A_WORKER)
         self._idle: asyncio.TimerHandle | None = None
@@ -86,10 +95,10 @@ class Workers:
             self._idle.cancel()
         self._end_all()
         if self._running:
-            _, hanging = await asyncio.wait(self._running.values(), timeout=_STOP_SECONDS)
-            for task in hanging:
-                task.cancel()
-            await asyncio.gather(*hanging, return_exceptions=True)
+            await asyncio.wait(self._running.values(), timeout=self._stop_seconds)
+            for worker in self._running:
+                worker.kill()
+            await self.ended()
 
     @property
     def pids(self) -> list[int]:
@@ -209,6 +218,12 @@ class _Worker:
         if self._process is not None:
             self._stdin.close()
 
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):  # it has just ended
+                self._process.kill()
+
     @property
     def _stdin(self) -> asyncio.StreamWriter:
         assert self._process is not None and self._process.stdin is not None  # noqa: PT018, S101  # a pipe
@@ -257,7 +272,7 @@ class _Worker:
 async def _exit_status(process: Process) -> int:
     """Of one that is about to end, or else is killed."""
     try:
-        return await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        return await asyncio.wait_for(process.wait(), STOP_SECONDS)
     except TimeoutError:
         with suppress(ProcessLookupError):
             process.kill()

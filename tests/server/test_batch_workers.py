@@ -151,6 +151,16 @@ async def test_idle_workers_end() -> None:
         assert (await judged(Judges(WAY.prepare, None, workers, worth=ALWAYS), [Item(0, b"{}")])).end == 1
 
 
+async def test_a_worker_that_hangs_is_killed_when_the_server_stops() -> None:
+    async with Workers(WAY, None, 1, stop_seconds=0) as workers:
+        await workers.started()
+        [pid] = workers.pids
+        gone = Gone(pid)
+        os.kill(pid, signal.SIGSTOP)
+
+    await gone.wait()
+
+
 async def test_a_worker_that_cannot_start_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     class OfNoStore(SQLitePacking):
         kind = "none"  # type: ignore[misc]
