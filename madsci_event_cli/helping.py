@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import typer.core
 
+from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.session import Color, wants_color
 
 PANELS: Final = ("Look", "Log", "Keep", "Run")
@@ -88,6 +89,13 @@ class Command(typer.core.TyperCommand):
 
 class Group(typer.core.TyperGroup):
     """A group whose help opens with examples and lists its commands in the order they were registered."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """A group alone is a mistake that its help answers."""
+        if not args and not ctx.resilient_parsing:
+            ctx.find_root().obj.session.diagnostics.help(ctx.get_help())
+            ctx.exit(ExitCode.USAGE)
+        return list(super().parse_args(ctx, args))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the page; `formatter` only carries it."""
