@@ -21,6 +21,8 @@ _STATES: Final = {
 }
 _LABEL_CELLS: Final = 13
 _NAME_CELLS: Final = 20
+_ALIGNED_FROM: Final = 96
+"""Cells of a line that leave room for a column of names beside the message."""
 _ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _UNBOUNDED: Final = 10_000
 
@@ -46,6 +48,8 @@ def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None) -> Li
         (f"{age:>4} ago  ", "time"),
     ]
     source = visible(alert["source"]) if width is None else _short(alert["source"])
+    if width is not None and width >= _ALIGNED_FROM:
+        source = fitted(source, _NAME_CELLS)
     room = (width or _UNBOUNDED) - sum(len(text) for text, _ in head)
     named = cut(f"{source}  " if source else "", max(0, room))
     return [*head, (named, "name"), (cut(visible(alert["message"]), max(0, room - len(named))), face.message_style)]
