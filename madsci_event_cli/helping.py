@@ -20,6 +20,11 @@ PANELS: Final = ("Look", "Log", "Keep", "Run")
 
 GLOBAL_PANEL: Final = "With every command"
 
+CommandLineError: Final[type[Any]] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""What Typer raises for a command line it cannot read; it exports only this kind of it."""
+
 _INDENT: Final = "  "
 _MOST_COLUMNS: Final = 100
 _TERM_CELLS: Final = 26
@@ -78,6 +83,14 @@ class HelpPage:
 
 class Command(typer.core.TyperCommand):
     """A command whose help opens with examples."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """An option without its value is a mistake in this command, too, which Typer does not say."""
+        try:
+            return list(super().parse_args(ctx, args))
+        except CommandLineError as error:
+            error.ctx = error.ctx or ctx
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the page; `formatter` only carries it."""

@@ -367,6 +367,23 @@ def test_a_group_alone_is_a_mistake_that_its_help_answers(group: list[str], caps
     assert "\nUsage:\n  madsci-events " in alone.err
 
 
+@pytest.mark.parametrize(
+    ("mistake", "command"),
+    [
+        (["query", "--node"], "query"),
+        (["query", "--nope"], "query"),
+        (["alerts", "ack", "--note"], "alerts ack"),
+        (["get"], "get"),
+    ],
+    ids=["no value", "no such option", "below a group", "no argument"],
+)
+def test_a_mistake_names_the_command_whose_help_answers_it(mistake: list[str], command: str) -> None:
+    ran = run_here(*mistake)
+
+    assert ran.code == ExitCode.USAGE
+    assert ran.err.endswith(f"; see madsci-events {command} --help\n")
+
+
 EVERY_COMMAND = [
     ["query"],
     ["get", "01M84W00C21SPHKDZ53DPX0003"],
