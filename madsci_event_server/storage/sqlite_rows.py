@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from madsci_event_server.event import Event, NamedId, stamped, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
-from madsci_event_server.storage.sqlite_schema import ARCHIVED
+from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY
 from madsci_event_server.storage.sqlite_words import indexed_text
 from madsci_event_server.storage.terms import terms_of
 
@@ -152,7 +152,7 @@ class SQLitePacking:
         return NewEvent.unpacked(packed)
 
 
-READ_COLUMNS: Final = "first_seq, seq, event_id, time_us, state, archived_us, labels, body"
+READ_COLUMNS: Final = f"first_seq, seq, event_id, time_us, state, archived_us, labels, {BODY}"
 
 
 def pack_labels(labels: Sequence[int]) -> bytes:
