@@ -26,6 +26,8 @@ MAX_WORKERS: Final = 4
 """More than the one thread that stores can keep up with."""
 IDLE_SECONDS: Final = 45.0
 """How long workers wait for the next large batch before they end and give their memory back."""
+ANSWER_SECONDS: Final = 60.0
+"""How long one may take over a piece, which it has in some milliseconds, before it is given up."""
 STOP_SECONDS: Final = 5.0
 """How long one that was told to end may take before it is killed."""
 PIECES_A_WORKER: Final = 4
@@ -72,12 +74,13 @@ class Workers:
         *,
         idle_seconds: float = IDLE_SECONDS,
         stop_seconds: float = STOP_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         """`way` is the store's, `zone` the name of that of times without one; None is this machine's."""
         self.way = way
         self.count = count
         self._arguments = (way.kind,) if zone is None else (way.kind, zone)
-        self._idle_seconds, self._stop_seconds = idle_seconds, stop_seconds
+        self._idle_seconds, self._stop_seconds, self._answer_seconds = idle_seconds, stop_seconds, answer_seconds
         self._running: dict[_Worker, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(max(1, count) * PIECES_A_WORKER)
         self._idle: asyncio.TimerHandle | None = None
@@ -106,7 +109,7 @@ class Workers:
         return [worker.pid for worker in self._running if worker.is_ready]
 
     def start(self) -> None:
-        """Sees to it that there are as many as there may be; asks for nothing to wait for."""
+        """Sees to it that there are as many as there may be; does not wait until they can be asked."""
         now = asyncio.get_running_loop().time()
         while len(self._running) < self.count and now >= self._not_before and not self._closed:
             worker = _Worker()
@@ -150,7 +153,12 @@ class Workers:
         ready = [worker for worker in self._running if worker.is_ready]
         if not ready:
             raise _Lost
-        body = await min(ready, key=lambda worker: worker.questions).ask(message)
+        worker = min(ready, key=lambda worker: worker.questions)
+        try:
+            body = await asyncio.wait_for(worker.ask(message), self._answer_seconds)
+        except TimeoutError:
+            worker.kill()
+            raise _Lost from None
         self.answers += 1
         return answered(body, self.way)
 
@@ -241,7 +249,8 @@ class _Worker:
         try:
             await self._hear(process)
         except (asyncio.IncompleteReadError, ConnectionError):
-            self.problem = None if self._ending else "a batch worker has ended"
+            if not self._ending:
+                self.problem = "a batch worker has ended"
         finally:
             self._ending = True
             self._lose_questions()
@@ -252,7 +261,9 @@ class _Worker:
 
     async def _hear(self, process: Process) -> None:
         assert process.stdout is not None  # noqa: S101  # a pipe
-        await process.stdout.readexactly(len(READY))
+        if await process.stdout.readexactly(len(READY)) != READY:
+            self.problem = "a batch worker says what it should not: does its Python write to stdout when it starts?"
+            return
         self.was_ready = True
         self.ready.set()
         while True:

@@ -161,6 +161,30 @@ async def test_a_worker_that_hangs_is_killed_when_the_server_stops() -> None:
     await gone.wait()
 
 
+async def test_a_worker_that_does_not_answer_is_given_up() -> None:
+    async with Workers(WAY, None, 1, answer_seconds=0) as workers:
+        await workers.started()
+        os.kill(workers.pids[0], signal.SIGSTOP)
+        found = await judged(Judges(WAY.prepare, None, workers, worth=ALWAYS), [Item(0, b"{}")])
+        await workers.ended()
+
+        assert found.end == 1
+        assert not workers.are_there
+
+
+async def test_a_worker_whose_python_talks_is_none(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (lab / "sitecustomize.py").write_text("print('hello')")
+    monkeypatch.setenv("PYTHONPATH", str(lab))
+    async with Workers(WAY, None, 1) as workers:
+        await workers.started()
+        await workers.ended()
+
+        assert workers.pids == []
+    assert "write to stdout" in caplog.text
+
+
 async def test_a_worker_that_cannot_start_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     class OfNoStore(SQLitePacking):
         kind = "none"  # type: ignore[misc]
