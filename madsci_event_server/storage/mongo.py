@@ -5,6 +5,7 @@ server in. Its collections are its own and begin with `event_log`; what one docu
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any, Final, Self
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from madsci_event_server.errors import NotFound, StoreUnusable
+from madsci_event_server.errors import NotFound, StoreError, StoreUnusable
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.storage import mongo_finding, mongo_writing
@@ -32,7 +33,7 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.mongo_counting import Counting, check_fields
-from madsci_event_server.storage.mongo_database import RETRY_SECONDS, Database, Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_database import Database, Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import (
     ARCHIVED,
     COUNTER,
@@ -50,7 +51,9 @@ from madsci_event_server.storage.mongo_documents import (
     term_text,
 )
 from madsci_event_server.storage.mongo_lease import Lease
+from madsci_event_server.storage.mongo_names import Names, sightings_in, write_sightings
 from madsci_event_server.storage.mongo_query import Plan, needs_vocabulary, plan_of
+from madsci_event_server.storage.mongo_writer import RETRY_SECONDS, Document, Writing
 
 FORMAT: Final = 1
 """What the documents look like; a server refuses a database of a later one."""
@@ -79,6 +82,8 @@ _PURGED: Final = "purged"
 """The document of META that holds the highest place of a purged event."""
 _MADSCI_COLLECTION: Final = "events"
 
+_log = logging.getLogger(__name__)
+
 
 class MongoStore:
     """An EventStore in the database of a `mongodb://` address, made where there is none."""
@@ -87,7 +92,7 @@ class MongoStore:
         self._database = Database(url)
         self._query_seconds = query_seconds
         self._alerts = MongoAlertStore(self._database)
-        self._names = _Names()
+        self._names = Names()
         self._known_values: set[tuple[str, str]] = set()
         self._store_id = ""
         self._writing = asyncio.Lock()
@@ -127,33 +132,51 @@ class MongoStore:
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order; on a standalone a crash of MongoDB may leave the first ones."""
-        if not events:
+        batch = Batch([event.event_id for event in events])
+        making = asyncio.create_task(batch.make(events))
+        try:
+            if self._lease is not None:
+                await making
+            return await self._append_batch(batch)
+        finally:
+            making.cancel()
+            await asyncio.gather(making, return_exceptions=True)
+
+    def prepare(self, event: Event) -> NewEvent:
+        """What `append_prepared` takes."""
+        return NewEvent(event, is_stamped=False)
+
+    async def append_prepared(self, events: Sequence[NewEvent]) -> list[Appended]:
+        """What `append` does with the events they were made of."""
+        return await self._append_batch(Batch([new.event_id for new in events], events))
+
+    async def _append_batch(self, batch: Batch) -> list[Appended]:
+        if not batch.ids:
             return []
-        batch = Batch(events)
         async with self._writing:
             alone = self._lease
-            appended = await (self._append(batch) if alone is None else self._append_alone(alone, await batch.all()))
-        for one, event in zip(appended, events, strict=True):
-            if one.outcome is Outcome.STORED:
-                self._names.add(event.named_ids)
+            appended = await (self._append(batch) if alone is None else self._append_alone(alone, batch.all()))
+        pairs = zip(appended, batch.all(), strict=True)
+        if stored := [new for one, new in pairs if one.outcome is Outcome.STORED]:
+            self._names.saw(sightings_in(stored))
         return appended
 
     async def _append(self, batch: Batch) -> list[Appended]:
         perhaps_stored = False
 
-        async def all_new(session: Session, perhaps_committed: bool) -> list[Appended]:
+        def all_new(writing: Writing) -> list[Appended]:
             nonlocal perhaps_stored
-            perhaps_stored |= perhaps_committed
-            appended = await mongo_writing.append_new(self._database, session, batch)
-            await self._know_values(batch.events)
+            perhaps_stored |= writing.perhaps_committed
+            appended = mongo_writing.append_new(writing, batch)
+            self._know(writing, batch.all())
             return appended
 
-        async def any_of_them(session: Session, perhaps_committed: bool) -> list[Appended]:
-            await self._know_values(batch.events)
-            new = await batch.all()
-            return await mongo_writing.append_any(
-                self._database, session, new, perhaps_stored=perhaps_stored or perhaps_committed
+        def any_of_them(writing: Writing) -> list[Appended]:
+            outcomes = mongo_writing.append_any(
+                writing, batch.all(), perhaps_stored=perhaps_stored or writing.perhaps_committed
             )
+            self._know(writing, outcomes.added)
+            return outcomes.appended
 
         try:
             return await self._database.transaction(all_new)
@@ -161,19 +184,35 @@ class MongoStore:
             return await self._database.transaction(any_of_them)
 
     async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
-        await self._know_values([one.event for one in new])
         with self._database.lookup():
             await self._settle()
-            known = await mongo_writing.stored_events(self._database, None, [event.event_id for event in new])
             last = await lease.reserve(len(new))
+        ids = [event.event_id for event in new]
+        known = await self._database.write(lambda writing: mongo_writing.stored_events(writing, ids))
         outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
         lease.last_given = last + len(new)  # whatever fails: no place is given twice
         self._is_settled = False
-        with self._database.lookup(lease.seconds_left):
-            appended = await mongo_writing.append_alone(self._database, new, outcomes)
+
+        def append(writing: Writing) -> None:
+            self._know(writing, new)
+            mongo_writing.append_alone(writing, new, outcomes)
+
+        await self._database.write(append, lease.seconds_left)
         self._is_settled = True
         lease.last_seq = lease.last_given = outcomes.seq
-        return appended
+        return outcomes.appended
+
+    def _know(self, writing: Writing, new: Sequence[NewEvent]) -> None:
+        """Stores what was never seen before: names, and kinds and types, so that globs can be looked up."""
+        write_sightings(writing, self._names.unknown(sightings_in(new)))
+        values = {("kind", one.kind) for one in new} | {("event_type", one.event_type) for one in new}
+        values -= self._known_values
+        if values:
+            # Not in the transaction: too many do no harm.
+            ids = sorted(term_text(field, value) for field, value in values)
+            writes = [UpdateOne({"_id": id_}, {"$set": {}}, upsert=True) for id_ in ids]
+            writing.collection(VALUES).bulk_write(writes, ordered=False)
+            self._known_values |= values
 
     async def _settle(self) -> None:
         """Waits until MongoDB has ended an append that failed here: it might yet store an event in an earlier place."""
@@ -184,32 +223,22 @@ class MongoStore:
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
         """Stores events in the places they had elsewhere."""
+
+        def restore(writing: Writing) -> list[NewEvent]:
+            restored = mongo_writing.restore(writing, events)
+            self._know(writing, restored)
+            return restored
+
         async with self._writing:
             if self._lease is None:
-                restored = await self._database.transaction(
-                    lambda session, _: mongo_writing.restore(self._database, session, events)
-                )
+                restored = await self._database.transaction(restore)
             else:
                 last = max((stored.seq for stored in events), default=0)
                 await self._lease.reserve(max(0, last - self._lease.last_given))
-                with self._database.lookup(RETRY_SECONDS):
-                    restored = await mongo_writing.restore(self._database, None, events)
+                restored = await self._database.write(restore, RETRY_SECONDS)
                 self._lease.last_seq = self._lease.last_given = max(self._lease.last_given, last)
-            await self._know_values([one.event for one in restored])
-        for one in restored:
-            self._names.add(one.event.named_ids)
+        self._names.saw(sightings_in(restored))
         return len(restored)
-
-    async def _know_values(self, events: Sequence[Event]) -> None:
-        """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
-        values = {("kind", event.kind) for event in events} | {("event_type", event.event_type) for event in events}
-        values -= self._known_values
-        if values:
-            ids = sorted(term_text(field, value) for field, value in values)
-            with self._database.lookup():
-                writes = [UpdateOne({"_id": id_}, {"$set": {}}, upsert=True) for id_ in ids]
-                await self._database.collection(VALUES).bulk_write(writes, ordered=False)
-            self._known_values |= values
 
     # --- Events out ---
 
@@ -273,9 +302,10 @@ class MongoStore:
         """The names seen beside ids, latest first."""
         with self._database.lookup():
             cursor = self._database.committed(NAMES).find(sort=[("last_seen_us", -1), ("_id", 1)], limit=MAX_NAMES)
-            return [
+            stored = [
                 SeenName(**document["_id"], last_seen=us_to_time(document["last_seen_us"])) async for document in cursor
             ]
+        return self._names.merged(stored)
 
     async def head(self) -> str:
         """The received-order cursor after the last event."""
@@ -453,35 +483,29 @@ class MongoStore:
         self._names.add([NamedId(**document["_id"]) async for document in cursor])
 
     async def _refresh(self) -> None:
-        """Learns the names that other servers see."""
+        """Writes when names were seen again, and learns those that other servers see."""
         while True:
             await asyncio.sleep(_NAMES_EVERY_SECONDS)
             try:
+                await self._write_names()
                 with self._database.lookup():
                     await self._read_names()
             except Exception:  # noqa: BLE001, S112  # away for now: requests say so, and this tries again
                 continue
 
+    async def _write_names(self) -> None:
+        sightings = self._names.unwritten
+        await self._database.write(lambda writing: write_sightings(writing, sightings))
+        self._names.written(sightings)
+
     async def _close(self) -> None:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
+            try:
+                await self._write_names()
+            except StoreError as error:
+                _log.warning("when names were last seen could not be written: %s", error)
         if self._lease is not None:
             await self._lease.release()
         await self._database.close()
-
-
-class _Names:
-    """The node ids of each name, in memory."""
-
-    def __init__(self) -> None:
-        self._node_ids: dict[str, set[str]] = {}
-
-    def add(self, named_ids: Sequence[NamedId]) -> None:
-        for named in named_ids:
-            if named.field == "node_id":
-                self._node_ids.setdefault(named.name, set()).add(named.id)
-
-    def ids_of(self, field: str, name: str) -> Collection[str]:
-        """The node ids seen with this name."""
-        return frozenset(self._node_ids.get(name, ())) if field == "node_id" else frozenset()

@@ -13,8 +13,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from madsci_event_server.errors import StoreUnavailable, StoreUnusable
-from madsci_event_server.storage.mongo_database import Database, Document
+from madsci_event_server.storage.mongo_database import Database
 from madsci_event_server.storage.mongo_documents import COUNTER, EVENTS, META
+from madsci_event_server.storage.mongo_writer import Document
 
 LEASE_SECONDS: Final = 10.0
 """After this long without a heartbeat a server counts as dead."""
