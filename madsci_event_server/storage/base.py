@@ -11,7 +11,7 @@
   than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -282,6 +282,18 @@ class PreparingStore(Protocol[P]):
 
     async def append_prepared(self, events: Sequence[P]) -> list[Appended]:
         """What `append` does with the events they were made of."""
+
+
+@runtime_checkable
+class QueueingStore(PreparingStore[P], Protocol[P]):
+    """What a preparing store may offer besides: to take the next events while those before are being made durable."""
+
+    async def append_next(self, events: Sequence[P], ready: Callable[[], None]) -> list[Appended]:
+        """What `append_prepared` does; calls `ready`, on the event loop, as soon as more had better be appended.
+
+        They are committed after these, and their answers come after those to these. It may be called never, or more
+        than once.
+        """
 
 
 @runtime_checkable

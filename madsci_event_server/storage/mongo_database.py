@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pymongo
@@ -28,10 +28,17 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from madsci_event_server.errors import InvalidSettings, QueryTimedOut, StoreError, StoreUnavailable, StoreUnusable
-from madsci_event_server.storage.mongo_writer import DURABLE, Document, Writer, Writing
+from madsci_event_server.storage.mongo_writer import DURABLE, Document, Writer, Writing, nothing
 
 Session = AsyncClientSession
 _T = TypeVar("_T")
+
+
+class Transaction(Protocol):
+    """Does work in a transaction, telling when it is committed."""
+
+    def __call__(self, work: Callable[[Writing], _T], committing: Callable[[], None]) -> _T: ...
+
 
 DEFAULT_NAME: Final = "madsci_event_log"
 """The database where an address names none: not MADSci's own, which is `madsci_events`."""
@@ -145,15 +152,20 @@ class Database:
     # --- Writing ---
 
     async def transaction(self, work: Callable[[Writing], _T]) -> _T:
-        """Runs `work` in a transaction, in a thread, and commits it, again and again while the deployment recovers.
+        """Does `work` in a transaction, in a thread, and commits it, again and again while the deployment recovers.
 
         Raises StoreUnavailable when the time for that is over, and whatever else `work` raises.
         """
+        return await self.transactions(lambda transaction: transaction(work, nothing))
+
+    async def transactions(self, work: Callable[[Transaction], _T]) -> _T:
+        """The same with as many transactions as `work` asks for, before anything else is written."""
+        writer = self._writes
         with self.translated():
-            return await self._writes.transaction(work)
+            return await writer.run(lambda: work(writer.transaction))
 
     async def write(self, work: Callable[[Writing], _T], seconds: float = LOOKUP_SECONDS) -> _T:
-        """Runs `work` in a thread, for so long, without a transaction. Raises StoreUnavailable."""
+        """Does `work` in the thread, for so long, without a transaction. Raises StoreUnavailable."""
         with self.translated():
             return await self._writes.write(work, seconds)
 

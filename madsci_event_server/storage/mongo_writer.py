@@ -1,4 +1,4 @@
-"""The writer: what is written to MongoDB, in threads of its own, with PyMongo's synchronous API.
+"""The writer: what is written to MongoDB, in a thread of its own, with PyMongo's synchronous API.
 
 A transaction is a handful of commands, one after the other, with MongoDB at rest between them. On the event loop each
 would wait for its turn among the requests, and cost this process about twice as much.
@@ -25,15 +25,17 @@ _T = TypeVar("_T")
 DURABLE: Final = WriteConcern(w="majority", j=True)
 RETRY_SECONDS: Final = 15.0
 """How long a write is tried again while the replica set elects a primary, which takes about twelve by default."""
-_THREADS: Final = 2
-"""One for events, one for what alerting remembers: each of them writes one thing at a time."""
 _LEAST_SECONDS: Final = 0.001
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _LONGEST_PAUSE_SECONDS: Final = 0.25
 
 
+def nothing() -> None:
+    """Does nothing."""
+
+
 class Writing(NamedTuple):
-    """What work in one of the threads writes to."""
+    """What work in the thread writes to."""
 
     mongo: Database[Document]
     """With writes that survive a failover."""
@@ -50,13 +52,13 @@ class Writing(NamedTuple):
 
 
 class Writer:
-    """Writes to one database, from its making to `close`."""
+    """Writes to one database, one thing after the other as they are asked for, from its making to `close`."""
 
     def __init__(self, client: MongoClient[Document], name: str, location: str) -> None:
         self._client = client
         self._mongo = client.get_database(name, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY)
         self._location = location
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mongodb")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mongodb")
 
     async def close(self) -> None:
         """Waits for what is under way, and closes every connection."""
@@ -70,20 +72,22 @@ class Writer:
             with pymongo.timeout(max(end - time.monotonic(), _LEAST_SECONDS)):
                 return work(Writing(self._mongo, self._location))
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, limited)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, limited)
 
-    async def transaction(self, work: Callable[[Writing], _T]) -> _T:
-        """Runs `work` in a transaction and commits it, again and again while the deployment recovers.
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Runs `work`, which calls `transaction` as it needs to."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-        Raises PyMongoError when the time for that is over, and whatever else `work` raises.
+    def transaction(self, work: Callable[[Writing], _T], committing: Callable[[], None] = nothing) -> _T:
+        """In the thread: does `work` in a transaction and commits it, again and again while the deployment recovers.
+
+        Calls `committing` when `work` is done, each time. Raises PyMongoError when the time for that is over, and
+        whatever else `work` raises.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._transaction, work)
-
-    def _transaction(self, work: Callable[[Writing], _T]) -> _T:
         end = time.monotonic() + RETRY_SECONDS
         pause, perhaps_committed = _FIRST_PAUSE_SECONDS, False
         while True:
-            attempt = _Attempt(work)
+            attempt = _Attempt(work, committing)
             try:
                 with (
                     pymongo.timeout(max(end - time.monotonic(), _LONGEST_PAUSE_SECONDS)),
@@ -99,15 +103,16 @@ class Writer:
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _close(self) -> None:
-        self._threads.shutdown()
+        self._thread.shutdown()
         self._client.close()
 
 
 class _Attempt(Generic[_T]):
     """One try at a transaction."""
 
-    def __init__(self, work: Callable[[Writing], _T]) -> None:
+    def __init__(self, work: Callable[[Writing], _T], committing: Callable[[], None]) -> None:
         self._work = work
+        self._tell_committing = committing
         self.is_committing = False
         """Whether it has come so far that a failure leaves open what became of it."""
 
@@ -120,6 +125,7 @@ class _Attempt(Generic[_T]):
 
     def _commit(self, session: ClientSession, end: float) -> None:
         self.is_committing = True
+        self._tell_committing()
         while True:
             try:
                 return session.commit_transaction()
