@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
+from madsci_event_server.ending import ended
 from madsci_event_server.errors import NotFound, StoreError, StoreUnusable
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
@@ -532,8 +533,7 @@ class MongoStore:
 
     async def _close(self) -> None:
         if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+            await ended(self._refreshing)
             try:
                 await self._write_names()
             except StoreError as error:
