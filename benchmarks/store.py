@@ -125,9 +125,8 @@ def raw_rows(events: Iterable[Event]) -> tuple[list[Any], list[Any], list[Any], 
     for seq, event in enumerate(events, 1):
         new = NewEvent(event)
         found = [numbers.setdefault(term, len(numbers) + 1) for term in new.terms]
-        rows.append(
-            (seq, seq, new.event_id, new.time_us, new.state, None, new.event_type, pack_labels(found), new.body)
-        )
+        packed, body = pack_labels(found), new.body.decode()
+        rows.append((seq, seq, new.event_id, new.time_us, new.state, None, new.event_type, packed, body))
         labels.append([(label, new.state, new.time_us, seq) for label in (EVERY_EVENT, *found)])
         words.append((seq, new.tokens))
     return rows, labels, words, [(number, *term) for term, number in numbers.items()]

@@ -20,7 +20,9 @@ _STATES: Final = {
     "cancelled": "dim",
 }
 _LABEL_CELLS: Final = 13
-_NAME_CELLS: Final = 20
+_SHORT_STATES: Final = {"acknowledged": "acked"}
+_WIDE: Final = 96
+"""Cells from which a line has room for words as well as for what happened."""
 _ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _UNBOUNDED: Final = 10_000
 
@@ -34,26 +36,46 @@ def age_text(span: timedelta) -> str:
     return f"{seconds}s"
 
 
-def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None) -> Line:
-    """One alert on one line, cut to `width` cells where that is given."""
-    face = LEVEL_FACES[EventLogLevel(alert["log_level"])]
+def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None, *, says_id: bool = True) -> Line:
+    """One alert on one line, in columns; shorter ones, and cut to `width` cells, where that is given.
+
+    Its id is left out where a key, not a command, is to act on it.
+    """
+    is_wide = width is None or width >= _WIDE
+    head = [*([(f"{alert['alert_id']}  ", "id")] if says_id else []), *_condition(alert, now, is_wide=is_wide)]
+    if width is None:
+        return [*head, (f"{visible(alert['source'])}  " if alert["source"] else "", "name"), _message(alert)]
+    named: Span = (f"{_short(alert['source'], 20 if is_wide else 14)}  ", "name")
+    room = width - sum(len(text) for text, _ in (*head, named))
+    text, style = _message(alert)
+    return [*head, named, (cut(text, max(0, room)), style)]
+
+
+def _condition(alert: Mapping[str, Any], now: datetime, *, is_wide: bool) -> Line:
+    state, face = _state(alert), LEVEL_FACES[EventLogLevel(alert["log_level"])]
     age = age_text(now - _moment(alert["updated_at"]))
-    head: Line = [
-        (f"{alert['alert_id']}  ", "id"),
-        (fitted(_state(alert), 12) + "  ", _STATES[alert["state"]]),
-        (f"{face.label} {face.glyph}  ", face.style),
-        (f"{'x' + str(alert['count']):>7}  ", ""),
-        (f"{age:>4} ago  ", "time"),
+    if is_wide:
+        return [
+            (fitted(state, 12) + "  ", _STATES[alert["state"]]),
+            (f"{face.label} {face.glyph}  ", face.style),
+            (f"{'x' + str(alert['count']):>7}  ", ""),
+            (f"{age:>4} ago  ", "time"),
+        ]
+    return [
+        (fitted(_SHORT_STATES.get(state, state), 8) + " ", _STATES[alert["state"]]),
+        (f"{face.label} ", face.style),
+        (f"{'x' + str(alert['count']):>5} ", ""),
+        (f"{age:>4}  ", "time"),
     ]
-    source = visible(alert["source"]) if width is None else _short(alert["source"])
-    room = (width or _UNBOUNDED) - sum(len(text) for text, _ in head)
-    named = cut(f"{source}  " if source else "", max(0, room))
-    return [*head, (named, "name"), (cut(visible(alert["message"]), max(0, room - len(named))), face.message_style)]
 
 
-def _short(source: str) -> str:
+def _message(alert: Mapping[str, Any]) -> Span:
+    return visible(alert["message"]), LEVEL_FACES[EventLogLevel(alert["log_level"])].message_style
+
+
+def _short(source: str, size: int) -> str:
     """A name that leaves room for what happened; of an id, its end."""
-    return id_end(source) if _ID.fullmatch(source) else cut(visible(source), _NAME_CELLS)
+    return fitted(id_end(source) if _ID.fullmatch(source) else visible(source), size)
 
 
 def alert_block(alert: Mapping[str, Any], zone: tzinfo | None) -> list[Line]:

@@ -1,5 +1,6 @@
 """The only writer of stderr: what is said about the work, never the work's result. And ExitCode, its shortest form."""
 
+import contextlib
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TextIO
@@ -57,6 +58,12 @@ class Diagnostics:
         if self.verbose and not self.quiet:
             self._write(None, text, "dim")
 
+    def help(self, page: str) -> None:
+        """A whole page, for who has asked for nothing that there is; with `-q`, too."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(f"{page.rstrip()}\n")
+            self.stream.flush()
+
     def question(self, text: str) -> None:
         """A question, whose answer comes on the same line; with `-q`, too."""
         self.stream.write(self._paint(visible(text), "heading"))
@@ -71,11 +78,9 @@ class Diagnostics:
     def _write(self, label: str | None, text: str, style: str) -> None:
         line = visible(text)
         prefix = "" if label is None else f"{self._paint(f'{label}:', style)} "
-        try:
+        with contextlib.suppress(OSError, ValueError):  # stderr is gone: there is nobody left to tell
             self.stream.write(f"{prefix}{line if label else self._paint(line, style)}\n")
             self.stream.flush()
-        except (OSError, ValueError):
-            pass  # stderr is gone: there is nobody left to tell
 
     def _paint(self, text: str, style: str) -> str:
         return painted([(text, style)], PALETTE) if self.color else text

@@ -12,12 +12,18 @@ from typing import Any, Final
 
 import typer.core
 
+from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.session import Color, wants_color
 
 PANELS: Final = ("Look", "Log", "Keep", "Run")
 """The groups of commands, in the order of the day's work."""
 
 GLOBAL_PANEL: Final = "With every command"
+
+CommandLineError: Final[type[Any]] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""What Typer raises for a command line it cannot read; it exports only this kind of it."""
 
 _INDENT: Final = "  "
 _MOST_COLUMNS: Final = 100
@@ -78,6 +84,14 @@ class HelpPage:
 class Command(typer.core.TyperCommand):
     """A command whose help opens with examples."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """An option without its value is a mistake in this command, too, which Typer does not say."""
+        try:
+            return list(super().parse_args(ctx, args))
+        except CommandLineError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the page; `formatter` only carries it."""
         page = HelpPage()
@@ -88,6 +102,13 @@ class Command(typer.core.TyperCommand):
 
 class Group(typer.core.TyperGroup):
     """A group whose help opens with examples and lists its commands in the order they were registered."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """A group alone is a mistake that its help answers."""
+        if not args and not ctx.resilient_parsing:
+            ctx.find_root().obj.session.diagnostics.help(ctx.get_help())
+            ctx.exit(ExitCode.USAGE)
+        return list(super().parse_args(ctx, args))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the page; `formatter` only carries it."""

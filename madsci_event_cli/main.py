@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TextIO
 import typer
 
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
+from madsci_event_cli.helping import CommandLineError
 from madsci_event_cli.output import ReaderGone
 from madsci_event_cli.registration import CommandLine, Invocation, take_global_options
 from madsci_event_cli.session import Session
@@ -51,13 +52,9 @@ def run(
     except ReaderGone:
         _let_go(stdout)
         return ExitCode.OK
-    except (MadsciEventsError, KeyboardInterrupt, typer.Abort, _CommandLineError) as error:
+    except (MadsciEventsError, KeyboardInterrupt, typer.Abort, CommandLineError) as error:
         return _report(error, invocation.session.diagnostics)
     return int(answer or ExitCode.OK)
-
-
-_CommandLineError: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""What Typer raises for a command line it cannot read; it exports only this kind of it."""
 
 
 def _report(error: BaseException, diagnostics: Diagnostics) -> ExitCode:

@@ -223,15 +223,18 @@ class Reader:
         self._ahead: deque[_Ahead] = deque()
 
     async def messages(self) -> AsyncGenerator[bytes]:
-        """One or more whole messages at a time, for ever: until the server stops or cannot read its store."""
+        """What to write, part after part, for ever: until the server stops or cannot read its store.
+
+        A long run comes as it was read, in parts that together are whole messages: to join them is a copy.
+        """
         live = self._live
         beats = live.beats
         with live.channel(self._query, self._seq) as channel:
             try:
                 yield sse.retry(RETRY_MS) + self._message("hello", version=live.version)
                 while not live.stopping.is_set():
-                    if found := await self._next(channel):
-                        yield found
+                    for part in await self._next(channel):
+                        yield part
                     if live.beats != beats:
                         beats = live.beats
                         yield self._message("heartbeat")
@@ -242,22 +245,22 @@ class Reader:
             finally:
                 await self._drop_ahead()
 
-    async def _next(self, channel: Channel) -> bytes:
-        """The next messages; empty when there are none just now."""
+    async def _next(self, channel: Channel) -> Sequence[bytes]:
+        """The next messages, in parts; none when there are none just now."""
         if self._ahead and self._has(channel):
             await self._drop_ahead()
         if self._has(channel):  # with nothing to wait for between this and taking it
             found, self._seq = channel.after(self._seq)
             await asyncio.sleep(0)  # one call does little, but a reader far behind calls often
-            return found
+            return [found] if found else ()
         if self._live.committed.seq > self._seq:
             return await self._from_store()
-        return b""
+        return ()
 
     def _has(self, channel: Channel) -> bool:
         return self._seq >= self._new_until and channel.holds(self._seq)
 
-    async def _from_store(self) -> bytes:
+    async def _from_store(self) -> Sequence[bytes]:
         if self._runs is not None and self._seq >= self._new_until:
             return await self._run(self._runs)
         live = self._live
@@ -266,16 +269,18 @@ class Reader:
         parts = [stream_message(live.store.store_id, stored, again=self._was_passed(stored)) for stored in events]
         parts.insert(0, self._gap(await live.store.purged_through()))
         self._seq = known if end is None else end
-        return b"".join(parts)
+        return [whole] if (whole := b"".join(parts)) else ()
 
-    async def _run(self, store: RunStore) -> bytes:
+    async def _run(self, store: RunStore) -> Sequence[bytes]:
         """The next messages without a filter; those after them are read while these are sent."""
         if self._ahead and self._ahead[0].after != self._seq:
             await self._drop_ahead()
         self._read_ahead(store, 1)
         run = await self._ahead.popleft().reading
-        written = b"".join((self._gap(run.purged_through), *run.written))
-        self._page_size = min(_MAX_PAGE, _RUN_BYTES * (run.through - self._seq) // (len(written) + 1) + 1)
+        gap = self._gap(run.purged_through)
+        written = [gap, *run.written] if gap else run.written
+        size = sum(map(len, written))
+        self._page_size = min(_MAX_PAGE, _RUN_BYTES * (run.through - self._seq) // (size + 1) + 1)
         self._seq = run.through
         self._read_ahead(store, _RUNS_AHEAD if self._live.readers <= _READERS_AHEAD else 0)
         return written

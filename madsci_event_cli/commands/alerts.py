@@ -84,8 +84,8 @@ class Fate(StrEnum):
 
 def register_in(app: typer.Typer) -> None:
     """Adds the family of commands."""
-    alerts = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES, no_args_is_help=True)
-    outbox = typer.Typer(cls=Group, help=_OUTBOX_HELP, epilog=_OUTBOX_EXAMPLES, no_args_is_help=True)
+    alerts = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES)
+    outbox = typer.Typer(cls=Group, help=_OUTBOX_HELP, epilog=_OUTBOX_EXAMPLES)
     for function, examples in _COMMANDS.items():
         more = _MATCHERS if function is silence else NONE_MORE
         register(alerts, function, panel=_PANEL, examples=examples, name=_name_of(function), more=more)

@@ -38,7 +38,7 @@ async def archive(
     Prints how many are archived now that were not before.
     """
     if (before is None) == (not id):
-        raise InvalidInput("--before", "or --id says which events; give one of them")
+        raise InvalidInput("--before or --id", "must say which events; give one of the two")
     moment = None if before is None else parse_moment(before, now=session.clock(), field="--before")
     if moment is not None:
         session.diagnostics.detail(f"before: {moment.isoformat()}")

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -142,7 +142,7 @@ async def _clocks(session: Session, reader: "EventReader") -> "AsyncIterator[Fin
             event = parse_event(body)
             if event.received_at is None:
                 continue
-            ahead = _times_apart(event.event_timestamp, event.received_at)
+            ahead = event.event_timestamp - event.received_at
             if ahead > _SKEW:
                 yield warning("clocks", f"{name} stamps its events {_ahead(ahead)} the server's clock",
                               f"timedatectl set-ntp true on the machine of {name}")  # fmt: skip
@@ -166,10 +166,6 @@ def _came_late(late: list[tuple[timedelta, str]]) -> "Finding":
         f"the newest events of {len(late)} names came {_span(min(late)[0])} or more after their time: {names}",
         "madsci-events spool list on their machines, and their clocks",
     )
-
-
-def _times_apart(sent: datetime, received: datetime) -> timedelta:
-    return sent - received
 
 
 def _ahead(skew: timedelta) -> str:

@@ -45,6 +45,8 @@ async def get(
             body = await reader.get(event_id)
         except NotFound:
             if len(event_id) < LEAST_CHARACTERS:
-                raise
+                raise NotFound(
+                    f"no event has the id {event_id!r}; of part of an id give {LEAST_CHARACTERS} or more characters"
+                ) from None
             body = await reader.get(event_id, partial=True)
         output.event(body, names_by_id(await reader.names()) if output.shows_names else {})

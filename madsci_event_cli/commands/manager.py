@@ -33,7 +33,7 @@ _Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that i
 
 def register_in(app: typer.Typer) -> None:
     """Adds the family of commands."""
-    manager = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES, no_args_is_help=True)
+    manager = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES)
     for name, (function, examples) in _COMMANDS.items():
         register(manager, function, panel=_PANEL, examples=examples, name=name)
     app.add_typer(manager, name="manager", rich_help_panel="Run")

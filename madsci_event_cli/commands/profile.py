@@ -31,7 +31,7 @@ _Name = Annotated[
 
 def register_in(app: typer.Typer) -> None:
     """Adds the family of commands."""
-    profile = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES, no_args_is_help=True)
+    profile = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES)
     for name, (function, examples) in _COMMANDS.items():
         register(profile, function, panel="Commands", examples=examples, name=name)
     app.add_typer(profile, name="profile", rich_help_panel="Run")

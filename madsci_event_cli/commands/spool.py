@@ -32,7 +32,6 @@ _LABEL_CELLS: Final = 10
 spool_app = typer.Typer(
     cls=Group,
     rich_markup_mode=None,
-    no_args_is_help=True,
     help="Events that wait on this machine for their server.",
     epilog="madsci-events spool list\nmadsci-events spool flush",
 )

@@ -96,7 +96,7 @@ class Run:
     """Events in received order, written one after the other."""
 
     written: Sequence[bytes]
-    """In parts: to join them is a copy, and left to who must copy them anyway."""
+    """In parts, none of them empty: to join them is a copy, and left to who must copy them anyway."""
     through: int
     """The place up to which they are all there are."""
     purged_through: int

@@ -32,7 +32,7 @@ from madsci_event_server.storage.base import (
 )
 from madsci_event_server.storage.sqlite_database import Database
 from madsci_event_server.storage.sqlite_rows import NewEvent
-from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, EVERY_EVENT, MIGRATIONS
+from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, BODY, EVERY_EVENT, MIGRATIONS
 
 _LOOKUP_SECONDS: Final = 60.0
 """For what takes no query: it is served by an index, so only a disk in trouble makes it slow."""
@@ -250,7 +250,7 @@ def _get(connection: sqlite3.Connection, event_id: str) -> StoredEvent | None:
     if not event_id.isprintable():  # no stored id is unprintable, and SQLite takes no lone surrogate
         return None
     row = connection.execute(
-        "SELECT seq, first_seq, time_us, event_type, body FROM events WHERE event_id = ?", (event_id,)
+        f"SELECT seq, first_seq, time_us, event_type, {BODY} FROM events WHERE event_id = ?", (event_id,)
     ).fetchone()
     return None if row is None else StoredEvent(*row)
 

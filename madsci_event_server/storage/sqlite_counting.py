@@ -18,7 +18,7 @@ from madsci_event_server.storage.base import FACET_FIELDS, MAX_FACET_VALUES, Buc
 from madsci_event_server.storage.sqlite_database import TimeLimit
 from madsci_event_server.storage.sqlite_query import Plan, plan_of
 from madsci_event_server.storage.sqlite_rows import unpack_labels
-from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
+from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY, EVERY_EVENT
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 
 _CHUNK: Final = 2000
@@ -264,7 +264,7 @@ class _Counting:
                 f" AND state IN ({_numbers(plan.states)})"
                 f" AND time_us >= {plan.since_us:d} AND time_us < {plan.until_us:d})"
             )
-        body = "body" if undecided or bodies else "x''"
+        body = BODY if undecided or bodies else "x''"
         rows = self._connection.execute(
             f"SELECT state, time_us, labels, {body} FROM events e"
             f" WHERE {' AND '.join(['e.time_us >= ? AND e.time_us < ?', *sources])}"

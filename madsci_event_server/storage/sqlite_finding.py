@@ -15,7 +15,7 @@ from madsci_event_server.storage.base import Page, StoredEvent
 from madsci_event_server.storage.sqlite_database import TimeLimit
 from madsci_event_server.storage.sqlite_query import FOREVER, AnyOf, Plan, plan_of
 from madsci_event_server.storage.sqlite_rows import unpack_labels
-from madsci_event_server.storage.sqlite_schema import EVERY_EVENT
+from madsci_event_server.storage.sqlite_schema import BODY, EVERY_EVENT
 
 FEW: Final = 20_000
 """Up to so many events of a label are collected and sorted where no index has them in the order wanted."""
@@ -47,7 +47,7 @@ class Found(NamedTuple):
         return StoredEvent(self.seq, self.first_seq, self.time_us, self.event_type, self.body)
 
 
-_COLUMNS: Final = ", ".join(f"e.{name}" for name in Found._fields)
+_COLUMNS: Final = ", ".join([*(f"e.{name}" for name in Found._fields if name != "body"), BODY])
 _RANGE: Final = (
     "SELECT time_us, first_seq FROM event_labels WHERE label = ? AND state = ?"
     " AND (time_us, first_seq) > (?, ?) AND (time_us, first_seq) < (?, ?)"

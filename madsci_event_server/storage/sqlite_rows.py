@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from madsci_event_server.event import Event, stamped, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
-from madsci_event_server.storage.sqlite_schema import ARCHIVED
+from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY
 from madsci_event_server.storage.sqlite_words import indexed_text
 from madsci_event_server.storage.terms import terms_of
 
@@ -96,7 +96,7 @@ class NewEvent(Row):
         return StoredEvent(seq, seq, self.time_us, self.event_type, self.body)
 
 
-READ_COLUMNS: Final = "first_seq, seq, event_id, time_us, state, archived_us, labels, body"
+READ_COLUMNS: Final = f"first_seq, seq, event_id, time_us, state, archived_us, labels, {BODY}"
 
 
 def pack_labels(labels: Sequence[int]) -> bytes:

@@ -1,6 +1,7 @@
 """The tables of an event database, as the migrations that make them. A released migration never changes.
 
-- `events`: one row an event; `body` is its JSON as answers carry it. `state` is the level, plus 100 once archived.
+- `events`: one row an event; `body` is its JSON as answers carry it, text because that is what SQLite puts together
+  without a copy. `state` is the level, plus 100 once archived.
 - `labels`: a dictionary of what events are found by: kinds, types, names, ids, other values of `source`.
 - `event_labels`: for each label the events that have it, by state, then time; label 0 is on every event. So one label
   with a minimum level, newest first, is at most six ranges in order, whichever label it is.
@@ -22,6 +23,8 @@ ARCHIVED: Final = 100
 """Added to the level in `state` of an archived event."""
 EVERY_EVENT: Final = 0
 """The label that is on every event."""
+BODY: Final = "CAST(body AS BLOB)"
+"""How `body` is read: its bytes, which Python need not look through."""
 
 MIGRATIONS: Final = (
     Migration(
@@ -39,7 +42,7 @@ MIGRATIONS: Final = (
               archived_us INTEGER,
               event_type TEXT NOT NULL,
               labels BLOB NOT NULL,
-              body BLOB NOT NULL
+              body TEXT NOT NULL
             )
             """,
             "CREATE INDEX events_archived ON events (archived_us, first_seq) WHERE archived_us IS NOT NULL",

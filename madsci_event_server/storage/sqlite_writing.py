@@ -21,7 +21,7 @@ from madsci_event_server.event import (
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
 from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, NewEvent, Row, pack_labels, unpack_labels
-from madsci_event_server.storage.sqlite_schema import ARCHIVED, EVERY_EVENT
+from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY, EVERY_EVENT
 from madsci_event_server.storage.sqlite_words import indexed_text
 from madsci_event_server.storage.terms import ALERT, Term
 
@@ -138,7 +138,7 @@ def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], label
         return []
     before = [
         connection.execute(
-            "SELECT first_seq, seq, state, time_us, labels, body FROM events WHERE event_id = ?", (event_id,)
+            f"SELECT first_seq, seq, state, time_us, labels, {BODY} FROM events WHERE event_id = ?", (event_id,)
         ).fetchone()
         for event_id in changed.keys() & rows.keys()
     ]
@@ -186,8 +186,8 @@ def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: L
         new.labels = labels.numbers(new.terms)
         first_seq, state, time_us = new.first_seq, new.state, new.time_us
         places.add(new.labels, state, (time_us, first_seq))
-        packed = pack_labels(new.labels)
-        events += (first_seq, new.seq, new.event_id, time_us, state, new.archived_us, new.event_type, packed, new.body)
+        packed, body = pack_labels(new.labels), new.body.decode()
+        events += (first_seq, new.seq, new.event_id, time_us, state, new.archived_us, new.event_type, packed, body)
         texts += (first_seq, new.tokens)
     _insert_values(connection, "INTO events", 9, events)
     _insert_values(connection, "INTO event_labels", 4, places.values())
@@ -241,7 +241,7 @@ def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[i
     row.labels = tuple(sorted(numbers))
     connection.execute(
         "UPDATE events SET seq = ?, state = ?, labels = ?, body = ? WHERE first_seq = ?",
-        (row.seq, row.state, pack_labels(row.labels), row.body, row.first_seq),
+        (row.seq, row.state, pack_labels(row.labels), row.body.decode(), row.first_seq),
     )
     place = (row.time_us, row.first_seq)
     counts: Counter[tuple[int, int]] = Counter()
@@ -351,7 +351,7 @@ def _archive(connection: sqlite3.Connection, first_seqs: Sequence[int], at: date
             "SELECT first_seq, state, time_us, labels FROM events WHERE first_seq = ? AND state < ?",
             (first_seq, ARCHIVED),
         ).fetchall()
-    tail, at_us = archived_tail(at), time_to_us(at)
+    tail, at_us = archived_tail(at).decode(), time_to_us(at)
     counts: Counter[tuple[int, int]] = Counter()
     old: list[Entry] = []
     for first_seq, state, time_us, packed in rows:
@@ -360,7 +360,7 @@ def _archive(connection: sqlite3.Connection, first_seqs: Sequence[int], at: date
     _insert_labels(connection, [(label, state + ARCHIVED, *place) for label, state, *place in old], counts)  # type: ignore[misc]
     connection.executemany(
         "UPDATE events SET state = state + ?, archived_us = ?,"
-        " body = CAST(substr(body, 1, length(body) - ?) || ? AS BLOB) WHERE first_seq = ?",
+        " body = substr(body, 1, length(body) - ?) || ? WHERE first_seq = ?",
         [(ARCHIVED, at_us, len(NOT_ARCHIVED_TAIL), tail, first_seq) for first_seq, _, _, _ in rows],
     )
     _add_counts(connection, counts)
@@ -370,7 +370,7 @@ def _archive(connection: sqlite3.Connection, first_seqs: Sequence[int], at: date
 def purge_some(connection: sqlite3.Connection, archived_before: datetime, labels: Labels) -> int:
     """Deletes up to STEP events archived before a time; 0 when all are gone."""
     rows = connection.execute(
-        "SELECT first_seq, seq, state, time_us, labels, body FROM events"
+        f"SELECT first_seq, seq, state, time_us, labels, {BODY} FROM events"
         " WHERE archived_us IS NOT NULL AND archived_us < ? ORDER BY archived_us LIMIT ?",
         (time_to_us(archived_before), STEP),
     ).fetchall()

@@ -161,7 +161,12 @@ def test_get_by_id_or_by_its_end(id_: str, server: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_", "said"), [("nothing_there", "nothing_there"), ("0003", "0003"), ("01M84W00C2", "01M84W00C2")]
+    ("id_", "said"),
+    [
+        ("nothing_there", "nothing_there"),
+        ("0003", "'0003'; of part of an id give 8 or more"),
+        ("01M84W00C2", "01M84W00C2"),
+    ],
 )
 def test_an_id_that_fits_none_or_several_is_refused(id_: str, said: str, server: str) -> None:
     ran = run_here("get", id_, server=server)
@@ -348,6 +353,36 @@ def test_status_of_nobody() -> None:
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
+
+GROUPS = [["alerts"], ["alerts", "outbox"], ["manager"], ["profile"], ["spool"], ["store"]]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=" ".join)
+def test_a_group_alone_is_a_mistake_that_its_help_answers(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    alone = run_here(*group)
+    run_here(*group, "--help")  # Typer prints it itself
+
+    assert (alone.code, alone.out) == (ExitCode.USAGE, "")
+    assert alone.err == capsys.readouterr().out
+    assert "\nUsage:\n  madsci-events " in alone.err
+
+
+@pytest.mark.parametrize(
+    ("mistake", "command"),
+    [
+        (["query", "--node"], "query"),
+        (["query", "--nope"], "query"),
+        (["alerts", "ack", "--note"], "alerts ack"),
+        (["get"], "get"),
+    ],
+    ids=["no value", "no such option", "below a group", "no argument"],
+)
+def test_a_mistake_names_the_command_whose_help_answers_it(mistake: list[str], command: str) -> None:
+    ran = run_here(*mistake)
+
+    assert ran.code == ExitCode.USAGE
+    assert ran.err.endswith(f"; see madsci-events {command} --help\n")
+
 
 EVERY_COMMAND = [
     ["query"],

@@ -145,3 +145,24 @@ def test_a_clock_that_is_ahead(lab: Path) -> None:
 
     assert ran.code == 0
     assert any(verdict == "warning" and "arm_1 stamps its events" in words for verdict, words, _ in found["clocks"])
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["arm_1"], "the newest event of arm_1 came "),
+        (["arm_1", "arm_2"], "the newest events of 2 names came "),
+    ],
+)
+def test_events_that_came_long_after_their_time_are_one_finding(lab: Path, names: list[str], said: str) -> None:
+    with LiveServer(lab / "data", db="memory:") as server, server.client() as client:
+        for name in names:
+            client.post("/event", json={"event_timestamp": "2020-01-01T00:00:00Z", "source": {"name": name}})
+        client.post("/event", json={"source": {"name": "in_time"}})
+        _, found = doctor(server.url)
+
+    late = [words for verdict, words, _ in found["clocks"] if verdict == "warning"]
+    assert len(late) == 1
+    assert late[0].startswith(said)
+    assert all(name in late[0] for name in names)
+    assert "in_time" not in late[0]

@@ -96,9 +96,12 @@ async def following(
 
 
 async def _messages(parts: AsyncGenerator[bytes]) -> AsyncGenerator[Message]:
+    rest = b""
     async with aclosing(parts):
         async for part in parts:
-            for text in part.removesuffix(b"\n\n").split(b"\n\n"):
+            assert part, "an empty part would end an answer in chunks"
+            *whole, rest = (rest + part).split(b"\n\n")
+            for text in whole:
                 yield parsed(text.removeprefix(b"retry: 1000\n").removeprefix(b"retry: 5000\n"))
 
 

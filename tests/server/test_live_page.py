@@ -160,12 +160,17 @@ async def test_nothing_comes_from_elsewhere(page: Page, server: ThreadServer) ->
 async def test_it_fits_any_screen_in_light_and_dark(page: Page, server: ThreadServer, width: int, dark: bool) -> None:
     say(server, "x" * 3000, source={"name": "n" * 300})
     say(server, "word " * 300, log_level="warning")
+    say(server, "of another day", event_timestamp="2026-01-02T03:04:05Z")
     await page.open("about:blank")
     await page.look(width=width, dark=dark)
     await opened(page, server)
-    await page.until("document.querySelectorAll('#events li').length === 2")
+    await page.until("document.querySelectorAll('#events li').length === 3")
 
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # The seconds of a time with its date, too.
+    assert await page.evaluate(
+        "[...document.querySelectorAll('#events time')].every(found => found.scrollWidth <= found.clientWidth)"
+    )
     red, green, blue = await page.evaluate(
         "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
     )

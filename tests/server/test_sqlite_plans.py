@@ -15,7 +15,7 @@ from madsci_event_server.storage.sqlite import SQLiteStore
 from madsci_event_server.storage.sqlite_counting import COUNT, FIRST, LAST
 from madsci_event_server.storage.sqlite_database import TimeLimit
 from madsci_event_server.storage.sqlite_finding import ARCHIVED_DOWN, ARCHIVED_WITH, RANGE_DOWN, RANGE_UP, find
-from madsci_event_server.storage.sqlite_runs import RAISED, RAISED_RUN, UNRAISED_RUN
+from madsci_event_server.storage.sqlite_runs import PLACES, RAISED_RUN, UNRAISED_RUN
 from tests.factories import NODES, NOON, SERVED_BY_AN_INDEX, a_query, one_of_many
 
 
@@ -101,13 +101,13 @@ def test_counting_and_bounds_look_at_the_index_only(lab: Path) -> None:
 )
 def test_a_run_is_in_the_order_of_its_key(lab: Path, statement: str, plan: str) -> None:
     with closing(sqlite3.connect(lab)) as connection:
-        values = {**event_frame("store")._asdict(), "seq": 0, "through": 9}
+        values = {**event_frame("store")._asdict(), "between": "", "seq": 0, "through": 9}
 
         assert [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)] == [plan]
 
 
 def test_whether_a_run_has_raised_events_is_read_from_an_index(lab: Path) -> None:
     with closing(sqlite3.connect(lab)) as connection:
-        rows = connection.execute(f"EXPLAIN QUERY PLAN {RAISED}", {"seq": 0, "through": 9})
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {PLACES}", {"seq": 0, "through": 9})
 
         assert any("USING COVERING INDEX sqlite_autoindex_events_1" in row[3] for row in rows)

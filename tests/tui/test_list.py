@@ -135,6 +135,18 @@ async def test_midnight_and_gaps_have_rows_of_their_own(lab: Path) -> None:
         assert dashboard.shown[3].startswith("── 37 events were missed: the server restarted ──")
 
 
+async def test_the_topmost_row_tells_a_day_that_is_not_today(lab: Path) -> None:
+    path = write_events(lab / "events.jsonl", numbered(60))
+
+    async with watching(file_source(path), clock=lambda: datetime(2026, 11, 24, 3, 0, tzinfo=UTC)) as dashboard:
+        assert dashboard.shown[0].endswith("Mon 23 Nov")
+        assert "Nov" not in "".join(dashboard.shown[1:])
+    async with watching(file_source(path), clock=lambda: datetime(2027, 1, 5, tzinfo=UTC)) as dashboard:
+        assert dashboard.shown[0].endswith("Mon 23 Nov 2026")
+    async with watching(file_source(path)) as dashboard:
+        assert "Nov" not in "".join(dashboard.shown)
+
+
 async def test_the_window_is_bounded_and_still_goes_back_to_the_first_event(lab: Path) -> None:
     events = numbered(500)
     async with watching(file_source(write_events(lab / "events.jsonl", events))) as dashboard:

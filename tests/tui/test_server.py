@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,18 @@ async def test_filters_narrow_and_widen_to_the_exact_rows(server: LiveServer) ->
 
         await dashboard.press("c")
         assert ids(dashboard.events) == everything
+
+
+async def test_a_quiet_lab_is_said_to_be_quiet_and_how_to_look_further_back(server: LiveServer) -> None:
+    old = [event.changed(event_timestamp=datetime.now(UTC) - timedelta(minutes=40)) for event in numbered(3)]
+    await send(server, old)
+    async with on_server(server) as dashboard:
+        assert dashboard.facets.split("\n")[:2] == [" no events in 15 min", " ]  looks further back"]
+
+        await dashboard.press("right_square_bracket")
+
+        assert "node_0" in dashboard.facets
+        assert "no events" not in dashboard.facets
 
 
 async def test_a_filter_is_followed_too(server: LiveServer) -> None:

@@ -1,20 +1,21 @@
 """The alerts that are not resolved: what is wrong, for how long, and who has taken it on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.geometry import Size
 from textual.screen import ModalScreen
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from madsci_event_cli.alert_rendering import alert_line
 from madsci_event_cli.tui.palette import style_of
+from madsci_event_cli.tui.widgets.cursor_view import CursorView
 from madsci_event_cli.tui.widgets.lines import HintLine
 
 
@@ -55,30 +56,28 @@ class AlertsScreen(ModalScreen[tuple[str, Mapping[str, Any]] | None]):
             self.dismiss((what, self._alerts[self._lines.cursor]))
 
 
-class _AlertLines(ScrollView):
+class _AlertLines(CursorView[Mapping[str, Any]]):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"alert-lines--cursor"}
+    CURSOR_CLASS = "alert-lines--cursor"
 
     def __init__(self, alerts: Sequence[Mapping[str, Any]], now: datetime) -> None:
         super().__init__()
-        self._alerts = alerts
+        self._lines = alerts
         self._now = now
-        self.cursor = 0
         self.virtual_size = Size(0, max(len(alerts), 1))
 
     def move(self, lines: int) -> None:
         """Moves the cursor, and brings it into view."""
-        self.cursor = min(max(self.cursor + lines, 0), max(len(self._alerts) - 1, 0))
-        self.scroll_to(y=max(self.cursor - self.size.height + 1, 0), animate=False, force=True, immediate=True)
-        self.refresh()
+        self.put_cursor(min(max(self.cursor + lines, 0), max(len(self._lines) - 1, 0)))
 
     def render_line(self, y: int) -> Strip:
-        """Line `y`."""
-        index, width, base = y + self.scroll_offset.y, self.size.width, self.rich_style
-        if index >= len(self._alerts):
-            text = " no alerts: all is well" if index == 0 else ""
-            return Strip([Segment(text, base)]).adjust_cell_length(width, base)
-        if index == self.cursor:
-            base += self.get_component_rich_style("alert-lines--cursor", partial=True)
-        spans = alert_line(self._alerts[index], self._now, width - 2)
-        drawn = [Segment(" ", base), *(Segment(text, base + style_of(style)) for text, style in spans if text)]
-        return Strip(drawn).adjust_cell_length(width, base)
+        """Line `y`; without alerts, a word of comfort."""
+        if self._lines or y:
+            return super().render_line(y)
+        width, base = self.size.width, self.rich_style
+        return Strip([Segment(" no alerts: all is well", base)]).adjust_cell_length(width, base)
+
+    def drawn(self, line: Mapping[str, Any], base: Style) -> Iterable[Segment]:
+        """One alert."""
+        spans = alert_line(line, self._now, self.size.width - 2, says_id=False)
+        return [Segment(" ", base), *(Segment(text, base + style_of(style)) for text, style in spans if text)]

@@ -79,7 +79,7 @@ class DashboardScreen(TakingScreen):
         with Horizontal(id="body"):
             yield FacetPanel(self.names)
             with Horizontal(id="main"):
-                yield EventList(self.names, self.zone)
+                yield EventList(self.names, self.zone, clock=self.settings.clock)
                 yield DetailPane(self.names, self.zone)
         yield Prompt(self.complete)
         yield HintLine()

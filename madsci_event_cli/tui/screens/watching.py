@@ -204,9 +204,16 @@ class WatchingScreen(Screen[None]):
         self.status.matching, self.status.total = counts.matching, counts.total
         self.status.filters = len(chips(self.event_query))
         self._learn_names(counts.names)
-        self.query_one(FacetPanel).show(counts, self.event_query)
+        self._show_facets()
         self.query_one(Histogram).show(counts.buckets, counts.interval_seconds, f"no events {self.status.counted}")
         self.refresh_status()
+
+    def _show_facets(self) -> None:
+        further = not self.source.local and self._window < len(WINDOWS) - 1
+        otherwise: list[str] = []
+        if self.status.total is not None:  # until it has been counted nobody knows
+            otherwise = [f"no events {self.status.counted}".rstrip(), *(["]  looks further back"] if further else [])]
+        self.query_one(FacetPanel).show(self.counts, self.event_query, otherwise)
 
     @work(group="alerts", exclusive=True)
     async def load_alerts(self) -> None:
@@ -228,7 +235,7 @@ class WatchingScreen(Screen[None]):
             self.names.update(new)
             self.event_list.redraw()
             self.detail.redraw()
-            self.query_one(FacetPanel).show(self.counts, self.event_query)
+            self._show_facets()
 
     async def reporting(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What the work gives; None, and a word on the status line, where the source did not answer.

@@ -5,7 +5,7 @@ scroll and one refresh. While paused, arriving events are only kept and counted:
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
@@ -24,6 +24,7 @@ from madsci_event_cli.tui.messages import EdgeReached, FollowChanged, PendingCha
 from madsci_event_cli.tui.palette import NOTE_STYLES, split_at, style_of
 from madsci_event_cli.tui.row_line import Cell, Columns, columns_for, event_cells
 from madsci_event_cli.tui.rows import Item, Note, Row, RowWindow, id_of, level_of, time_of
+from madsci_event_cli.tui.settings import now
 from madsci_event_server.event import Event, EventLogLevel
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ CHOOSABLE: Final = ("log_level", "name", "kind", "message")
 """What `i` and `x` can be about, in the order of the columns."""
 
 _CACHED_LINES: Final = 2000
+
+_LEAST_DATED: Final = 40
+"""Cells a line must have for the day to stand at its end, too."""
 
 
 class EventList(ScrollView, can_focus=True):
@@ -57,8 +61,16 @@ class EventList(ScrollView, can_focus=True):
     class TailWanted(Message):
         """The operator wants the newest events, and the window does not hold all of them."""
 
-    def __init__(self, names: Names, zone: Callable[[], tzinfo | None], *, window: RowWindow | None = None) -> None:
+    def __init__(
+        self,
+        names: Names,
+        zone: Callable[[], tzinfo | None],
+        *,
+        clock: Callable[[], datetime] = now,
+        window: RowWindow | None = None,
+    ) -> None:
         super().__init__()
+        self._clock = clock
         self.window = window or RowWindow(zone())
         self.following = True
         self.at_newest = True
@@ -386,7 +398,24 @@ class EventList(ScrollView, can_focus=True):
         selection = self.text_selection
         if selection is not None:
             strip = _with_selection(strip, selection, index, self.screen.get_component_rich_style("screen--selection"))
+        if y == 0 and width >= _LEAST_DATED and (day := self._other_day(row)) is not None:
+            strip = self._dated(strip, day, base)
         return strip.apply_offsets(0, index)
+
+    def _other_day(self, row: Row) -> date | None:
+        """The day of the topmost row where that is not today: rows tell no more than the time."""
+        if row.note is not None:
+            return None
+        zone = self._zone()
+        day = time_of(row.raw).astimezone(zone).date()
+        return None if day == self._clock().astimezone(zone).date() else day
+
+    def _dated(self, strip: Strip, day: date, base: Style) -> Strip:
+        year = "" if day.year == self._clock().year else f" {day.year}"
+        label = f"  {day:%a} {day.day} {day:%b}{year} "
+        end = self.scrollable_content_region.width
+        written = Strip([Segment(label, base + style_of(NOTE_STYLES["midnight"]))])
+        return Strip.join([strip.crop(0, end - len(label)), written, strip.crop(end)])
 
     def _line(self, row: Row, width: int, base: Style) -> Strip:
         at_cursor = row.number == self.cursor

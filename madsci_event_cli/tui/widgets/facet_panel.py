@@ -34,7 +34,7 @@ _SHOWN: Final = {"log_level": 6, "name": 12, "kind": 12, "experiment_id": 6, "wo
 
 @dataclass(frozen=True, slots=True)
 class FacetLine:
-    """A line of the panel: a value with its count, or (no value) the heading of a field."""
+    """A line of the panel: a value with its count, (no value) the heading of a field, or (no field) a remark."""
 
     field: str
     value: str = ""
@@ -66,10 +66,10 @@ class FacetPanel(CursorView[FacetLine]):
         self._names = names
         self.cursor = 1
 
-    def show(self, counts: Counts, query: EventQuery) -> None:
-        """Draws these counts; keeps the cursor on its value."""
+    def show(self, counts: Counts, query: EventQuery, otherwise: Sequence[str] = ()) -> None:
+        """Draws these counts, or those words where there are none; keeps the cursor on its value."""
         here = self.line
-        self._lines = facet_lines(counts, query, self._names)
+        self._lines = facet_lines(counts, query, self._names) or [FacetLine("", label=text) for text in otherwise]
         if here is not None:
             same = (
                 index for index, line in enumerate(self._lines) if (line.field, line.value) == (here.field, here.value)
@@ -147,7 +147,7 @@ def _label(field: str, value: str, names: Names) -> str:
 
 def _line_spans(line: FacetLine, width: int) -> Sequence[tuple[str, str]]:
     if not line.value:
-        return [(f" {line.label}{' …' if line.count < 0 else ''}", "heading")]
+        return [(f" {line.label}{' …' if line.count < 0 else ''}", "heading" if line.field else "dim")]
     count = f"{line.count:,}"
     room = max(width - len(count) - 4, 1)
     face = LEVEL_FACES[EventLogLevel[line.value.upper()]] if line.field == "log_level" else None
