@@ -11,7 +11,7 @@
   than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -311,8 +311,10 @@ class RunStore(Protocol):
 class SharedStore(Protocol):
     """An EventStore that several servers may have open."""
 
-    def commits(self) -> AsyncIterator[int]:
+    def commits(self) -> AsyncGenerator[int]:
         """The last place in received order, at once and each time a server, whichever, has committed.
+
+        While this one commits all the time its own commits may stand for those before them: whoever made them knows.
 
         Ends where no other server can be. Raises StoreUnavailable when the store is away; ask again then.
         """

@@ -7,7 +7,7 @@ server in. Its collections are its own and begin with `event_log`; what one docu
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -47,6 +47,7 @@ from madsci_event_server.storage.mongo_documents import (
     VALUES,
     Batch,
     NewEvent,
+    NotMade,
     changes_of_archiving,
     storable,
     stored_of,
@@ -145,9 +146,12 @@ class MongoStore:
             if self._lease is not None:
                 await making
             return await self._append_batch(batch)
+        except NotMade:
+            await making  # raises what is the matter
+            raise
         finally:
-            making.cancel()
-            await asyncio.gather(making, return_exceptions=True)
+            batch.end()
+            await ended(making)
 
     def prepare(self, event: Event) -> NewEvent:
         """What `append_prepared` takes."""
@@ -169,7 +173,8 @@ class MongoStore:
         else:
             async with self._writing:
                 appended = await self._append_alone(self._lease, batch.all())
-        self._pace.step()
+        if any(one.outcome in (Outcome.STORED, Outcome.RAISED) for one in appended):
+            self._pace.step()
         pairs = zip(appended, batch.all(), strict=True)
         if stored := [new for one, new in pairs if one.outcome is Outcome.STORED]:
             self._names.saw(sightings_in(stored))
@@ -333,7 +338,7 @@ class MongoStore:
         with self._database.lookup():
             return Cursor(self._store_id, "r", await self._last_seq()).encode()
 
-    async def commits(self) -> AsyncIterator[int]:
+    async def commits(self) -> AsyncGenerator[int]:
         """The last place in received order each time a server, whichever, has committed; ends where there is only one.
 
         Not while this server commits all the time: each commit here tells of all those before it, and to be told of it

@@ -128,7 +128,7 @@ class Batch:
         """Of these ids; `made` are the first of them."""
         self.ids = ids
         self._made = list(made)
-        self._failed = False
+        self._is_ended = False
         self._changed = threading.Condition()
 
     async def make(self, events: Sequence[Event]) -> None:
@@ -136,10 +136,18 @@ class Batch:
         try:
             for start in range(0, len(events), MADE_AT_ONCE):
                 await asyncio.sleep(0)  # whoever else is ready goes first
-                self._add([NewEvent(event) for event in events[start : start + MADE_AT_ONCE]])
-        except BaseException:
-            self._add(None)
-            raise
+                made = [NewEvent(event) for event in events[start : start + MADE_AT_ONCE]]
+                with self._changed:
+                    self._made += made
+                    self._changed.notify()
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """No more of them are made: a thread that waits for one gets NotMade."""
+        with self._changed:
+            self._is_ended = True
+            self._changed.notify()
 
     def parts(self) -> Iterator[list[NewEvent]]:
         """All of them, in order, in parts as large as they are made: for the thread, which waits for them."""
@@ -154,16 +162,10 @@ class Batch:
 
     def _after(self, start: int) -> list[NewEvent]:
         with self._changed:
-            self._changed.wait_for(lambda: self._failed or len(self._made) > min(start, len(self.ids) - 1))
-            if self._failed:
+            self._changed.wait_for(lambda: self._is_ended or len(self._made) > min(start, len(self.ids) - 1))
+            if start == len(self._made) < len(self.ids):
                 raise NotMade
             return self._made[start:]
-
-    def _add(self, made: list[NewEvent] | None) -> None:
-        with self._changed:
-            self._made += made or ()
-            self._failed = made is None
-            self._changed.notify()
 
 
 class NotMade(Exception):
