@@ -12,14 +12,14 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from pymongo import IndexModel, UpdateOne
+from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from madsci_event_server.ending import ended
 from madsci_event_server.errors import NotFound, StoreError, StoreUnusable
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
-from madsci_event_server.storage import mongo_finding, mongo_writing
+from madsci_event_server.storage import mongo_finding
 from madsci_event_server.storage.alert_base import AlertStore
 from madsci_event_server.storage.alert_mongo import MongoAlertStore
 from madsci_event_server.storage.base import (
@@ -28,14 +28,14 @@ from madsci_event_server.storage.base import (
     Appended,
     Bucket,
     Facets,
-    Outcome,
     Page,
     SeenName,
     StoredEvent,
     StoreStatus,
 )
+from madsci_event_server.storage.mongo_appending import Appender
 from madsci_event_server.storage.mongo_counting import Counting, check_fields
-from madsci_event_server.storage.mongo_database import Database, Session, TimeLimit, Transaction
+from madsci_event_server.storage.mongo_database import Database, Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import (
     ARCHIVED,
     COUNTER,
@@ -51,13 +51,12 @@ from madsci_event_server.storage.mongo_documents import (
     changes_of_archiving,
     storable,
     stored_of,
-    term_text,
 )
 from madsci_event_server.storage.mongo_lease import Lease
-from madsci_event_server.storage.mongo_names import Names, sightings_in, write_sightings
+from madsci_event_server.storage.mongo_names import Names, write_sightings
 from madsci_event_server.storage.mongo_pace import Pace
 from madsci_event_server.storage.mongo_query import Plan, needs_vocabulary, plan_of
-from madsci_event_server.storage.mongo_writer import RETRY_SECONDS, Document, Writing, nothing
+from madsci_event_server.storage.mongo_writer import Document, nothing
 
 FORMAT: Final = 1
 """What the documents look like; a server refuses a database of a later one."""
@@ -79,7 +78,6 @@ INDEXES: Final = (
 """
 
 _IDS_AT_ONCE: Final = 1000
-_SETTLE_SECONDS: Final = 0.05
 _NAMES_EVERY_SECONDS: Final = 5.0
 """How soon this server knows a node's name that another one has seen."""
 _PACE_SECONDS: Final = 0.01
@@ -100,13 +98,9 @@ class MongoStore:
         self._alerts = MongoAlertStore(self._database)
         self._names = Names()
         self._pace = Pace()
-        self._known_values: set[tuple[str, str]] = set()
+        self._appender = Appender(self._database, self._names, self._pace)
         self._store_id = ""
-        self._writing = asyncio.Lock()
-        """On a standalone; elsewhere transactions come one after the other."""
         self._lease: Lease | None = None
-        self._is_settled = True
-        """Whether, on a standalone, every append here is known to have ended there."""
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -119,7 +113,7 @@ class MongoStore:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        async with self._writing:
+        async with self._appender.writing:
             await self._close()
 
     @property
@@ -145,7 +139,7 @@ class MongoStore:
         try:
             if self._lease is not None:
                 await making
-            return await self._append_batch(batch)
+            return await self._appender.append(batch, nothing)
         except NotMade:
             await making  # raises what is the matter
             raise
@@ -163,108 +157,11 @@ class MongoStore:
 
     async def append_next(self, events: Sequence[NewEvent], ready: Callable[[], None]) -> list[Appended]:
         """The same; calls `ready` while these are being made durable."""
-        return await self._append_batch(Batch([new.event_id for new in events], events), ready)
-
-    async def _append_batch(self, batch: Batch, ready: Callable[[], None] = nothing) -> list[Appended]:
-        if not batch.ids:
-            return []
-        if self._lease is None:
-            appended = await self._append(batch, ready)
-        else:
-            async with self._writing:
-                appended = await self._append_alone(self._lease, batch.all())
-        if any(one.outcome in (Outcome.STORED, Outcome.RAISED) for one in appended):
-            self._pace.step()
-        pairs = zip(appended, batch.all(), strict=True)
-        if stored := [new for one, new in pairs if one.outcome is Outcome.STORED]:
-            self._names.saw(sightings_in(stored))
-        return appended
-
-    async def _append(self, batch: Batch, ready: Callable[[], None]) -> list[Appended]:
-        loop = asyncio.get_running_loop()
-        perhaps_stored = False
-
-        def all_new(writing: Writing) -> list[Appended]:
-            nonlocal perhaps_stored
-            perhaps_stored |= writing.perhaps_committed
-            appended = mongo_writing.append_new(writing, batch)
-            self._know(writing, batch.all())
-            return appended
-
-        def any_of_them(writing: Writing) -> list[Appended]:
-            outcomes = mongo_writing.append_any(
-                writing, batch.all(), perhaps_stored=perhaps_stored or writing.perhaps_committed
-            )
-            self._know(writing, outcomes.added)
-            return outcomes.appended
-
-        def committing() -> None:
-            loop.call_soon_threadsafe(ready)
-
-        def append(transaction: Transaction) -> list[Appended]:
-            try:
-                return transaction(all_new, committing)
-            except mongo_writing.SomeAreKnown:
-                return transaction(any_of_them, nothing)
-
-        return await self._database.transactions(append)
-
-    async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
-        with self._database.lookup():
-            await self._settle()
-            last = await lease.reserve(len(new))
-        ids = [event.event_id for event in new]
-        known = await self._database.write(lambda writing: mongo_writing.stored_events(writing, ids))
-        outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
-        lease.last_given = last + len(new)  # whatever fails: no place is given twice
-        self._is_settled = False
-
-        def append(writing: Writing) -> None:
-            self._know(writing, new)
-            mongo_writing.append_alone(writing, new, outcomes)
-
-        await self._database.write(append, lease.seconds_left)
-        self._is_settled = True
-        lease.last_seq = lease.last_given = outcomes.seq
-        return outcomes.appended
-
-    def _know(self, writing: Writing, new: Sequence[NewEvent]) -> None:
-        """Stores what was never seen before: names, and kinds and types, so that globs can be looked up."""
-        write_sightings(writing, self._names.unknown(sightings_in(new)))
-        values = {("kind", one.kind) for one in new} | {("event_type", one.event_type) for one in new}
-        values -= self._known_values
-        if values:
-            # Not in the transaction: too many do no harm.
-            ids = sorted(term_text(field, value) for field, value in values)
-            writes = [UpdateOne({"_id": id_}, {"$set": {}}, upsert=True) for id_ in ids]
-            writing.collection(VALUES).bulk_write(writes, ordered=False)
-            self._known_values |= values
-
-    async def _settle(self) -> None:
-        """Waits until MongoDB has ended an append that failed here: it might yet store an event in an earlier place."""
-        while not self._is_settled:
-            self._is_settled = not await mongo_writing.is_appending(self._database)
-            if not self._is_settled:
-                await asyncio.sleep(_SETTLE_SECONDS)
+        return await self._appender.append(Batch([new.event_id for new in events], events), ready)
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
         """Stores events in the places they had elsewhere."""
-
-        def restore(writing: Writing) -> list[NewEvent]:
-            restored = mongo_writing.restore(writing, events)
-            self._know(writing, restored)
-            return restored
-
-        if self._lease is None:
-            restored = await self._database.transaction(restore)
-        else:
-            async with self._writing:
-                last = max((stored.seq for stored in events), default=0)
-                await self._lease.reserve(max(0, last - self._lease.last_given))
-                restored = await self._database.write(restore, RETRY_SECONDS)
-                self._lease.last_seq = self._lease.last_given = max(self._lease.last_given, last)
-        self._names.saw(sightings_in(restored))
-        return len(restored)
+        return await self._appender.restore(events)
 
     # --- Events out ---
 
@@ -478,7 +375,7 @@ class MongoStore:
             await self._refuse_madsci()
             await self._make()
             if not self._database.is_replica_set:
-                self._lease = Lease(self._database)
+                self._lease = self._appender.lease = Lease(self._database)
                 await self._lease.take()
             await self._read_names()
         self._refreshing = asyncio.create_task(self._refresh())
