@@ -233,8 +233,8 @@ async def fill(url: str, file: Path, count: int) -> None:
     with pymongo.MongoClient(url) as client:  # type: ignore[var-annotated]
         database = client.get_default_database()
         events = placed(file, count)
-        while batch := [new.insert() for new in islice(events, BATCH)]:
-            database[EVENTS].bulk_write(batch, ordered=False)
+        while batch := [new.raw() for new in islice(events, BATCH)]:
+            database[EVENTS].insert_many(batch, ordered=False)
         database[META].update_one({"_id": COUNTER}, {"$set": {"last_seq": count}})
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from madsci_event_server.ending import ended
 from madsci_event_server.errors import StoreError
 from madsci_event_server.ingest import Commits
 from madsci_event_server.storage.base import EventStore, SharedStore
@@ -26,8 +27,7 @@ async def following_others(store: EventStore, committed: Commits) -> AsyncIterat
     try:
         yield
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await ended(following)
 
 
 async def _follow(store: SharedStore, committed: Commits) -> None:

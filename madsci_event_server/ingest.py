@@ -8,13 +8,21 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
 
 from madsci_event_server.errors import Overloaded, StoreError, StoreUnavailable
 from madsci_event_server.event import Event
-from madsci_event_server.storage.base import Appended, EventStore, Outcome, Prepared, PreparingStore, StoredEvent
+from madsci_event_server.storage.base import (
+    Appended,
+    EventStore,
+    Outcome,
+    Prepared,
+    PreparingStore,
+    QueueingStore,
+    StoredEvent,
+)
 
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Of request bodies; parsed, an event takes several times its size."""
@@ -96,14 +104,18 @@ class Ingest:
         self.outcomes: Counter[Outcome] = Counter()
         """What became of the events taken since the start."""
         self._store = store
-        self._append = store.append_prepared if isinstance(store, PreparingStore) else store.append
+        self._append = _append_of(store)
         self.prepare: Callable[[Event], Prepared] = store.prepare if isinstance(store, PreparingStore) else _derived
         """What `accept_prepared` takes: done right after an event was parsed it costs least."""
         self._clock = clock
         self._max_bytes, self._max_events = max_waiting_bytes, max_waiting_events
         self._waiting: deque[_Waiting] = deque()
         self._bytes = self._events = 0
-        self._flushing: asyncio.Task[None] | None = None
+        self._groups: list[_Group] = []
+        """In the hands of the store."""
+        self._commits: set[asyncio.Task[None]] = set()
+        self._is_ready = True
+        """Whether the store had better have what waits."""
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -112,8 +124,8 @@ class Ingest:
 
     async def __aexit__(self, *exc: object) -> None:
         self._closed = True
-        if self._flushing is not None:
-            await self._flushing
+        while self._commits:
+            await asyncio.wait(self._commits)
 
     @property
     def waiting_events(self) -> int:
@@ -123,7 +135,8 @@ class Ingest:
     @property
     def lag_seconds(self) -> float:
         """How long the oldest event that is not committed yet has waited; 0 when none waits."""
-        return time.monotonic() - self._waiting[0].since if self._waiting else 0.0
+        oldest = min((group[0].since for group in (*self._groups, self._waiting) if group), default=None)
+        return 0.0 if oldest is None else time.monotonic() - oldest
 
     async def accept(self, events: Sequence[Event], size: int) -> list[Appended]:
         """Stores events durably, stamped with the time they were received; says what became of each, in their order.
@@ -142,8 +155,7 @@ class Ingest:
         self._waiting.append(waiting)
         self._bytes += size
         self._events += len(events)
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
+        self._hand_over()
         return await waiting.done
 
     def _check_room(self, count: int, size: int) -> None:
@@ -153,38 +165,47 @@ class Ingest:
         if self._events and (self._events + count > self._max_events or self._bytes + size > self._max_bytes):
             raise Overloaded(f"{self._events} events wait to be stored already; send it again in a moment")
 
-    async def _flush(self) -> None:
-        try:
-            while self._waiting:
-                group = self._next_group()
-                await self._commit(group)
-                for waiting in group:
-                    self._waiting.popleft()
-                    self._bytes -= waiting.size
-                    self._events -= len(waiting.events)
-        finally:
-            self._flushing = None
+    def _hand_over(self) -> None:
+        """Gives the store what has gathered, where it is ready for it."""
+        if self._is_ready and self._waiting:
+            self._is_ready = False
+            commit = asyncio.create_task(self._flush())
+            self._commits.add(commit)
+            commit.add_done_callback(self._commits.discard)
 
-    def _next_group(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
-        count = 0
-        for waiting in self._waiting:
-            count += len(waiting.events)
-            if group and count > MAX_COMMIT_EVENTS:
-                break
-            group.append(waiting)
+    async def _flush(self) -> None:
+        group, ready = self._next_group(), _Once(self._go_on)
+        self._groups.append(group)
+        try:
+            await self._commit(group, ready)
+        finally:
+            self._groups.remove(group)
+            for waiting in group:
+                self._bytes -= waiting.size
+                self._events -= len(waiting.events)
+            ready()
+
+    def _go_on(self) -> None:
+        self._is_ready = True
+        self._hand_over()
+
+    def _next_group(self) -> "_Group":
+        group = [self._waiting.popleft()]
+        count = len(group[0].events)
+        while self._waiting and (count := count + len(self._waiting[0].events)) <= MAX_COMMIT_EVENTS:
+            group.append(self._waiting.popleft())
         return group
 
-    async def _commit(self, group: Sequence[_Waiting]) -> None:
+    async def _commit(self, group: "_Group", ready: Callable[[], None]) -> None:
         try:
-            appended = await self._append(self._stamped(group))
+            appended = await self._append(self._stamped(group), ready)
         except StoreError as error:
             _refuse(group, error)
         except Exception as error:  # noqa: BLE001  # whatever one request's events do to a store, the others must not pay
             if len(group) > 1:
                 _log.exception("a commit of %d requests failed; each is now committed by itself", len(group))
                 for waiting in group:
-                    await self._commit([waiting])
+                    await self._commit([waiting], ready)
             else:
                 _refuse(group, error)
         else:
@@ -204,6 +225,29 @@ class Ingest:
     def counts(self) -> Mapping[str, int]:
         """How many events met each outcome since the start."""
         return {outcome.value: self.outcomes[outcome] for outcome in Outcome}
+
+
+_Group = list[_Waiting]
+
+
+class _Once:
+    """Calls what it is given when it is first called."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work: Callable[[], None] | None = work
+
+    def __call__(self) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            work()
+
+
+def _append_of(store: EventStore) -> Callable[[list[Any], Callable[[], None]], Awaitable[list[Appended]]]:
+    """How events are appended to this store; it may call what it is given when the next had better come."""
+    if isinstance(store, QueueingStore):
+        return store.append_next
+    append = store.append_prepared if isinstance(store, PreparingStore) else store.append
+    return lambda events, _: append(events)
 
 
 def _derived(event: Event) -> Event:

@@ -26,6 +26,7 @@ from madsci_event_server.alerts.reader import EVENTS_A_TIME, AlertReader, Commit
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.alerts.silences import checked_matcher
 from madsci_event_server.definition.email_settings import EmailAlertsConfig
+from madsci_event_server.ending import ended
 from madsci_event_server.errors import InvalidInput, NotFound, QueryTimedOut, StoreError
 from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import (
@@ -156,9 +157,7 @@ class Alerting:
         self._stopping = True
         if self._delivery.under_way:  # a mail cut off after the server took it would be sent again
             await asyncio.wait(self._tasks[1:], timeout=STOP_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
         try:
             if self.holding:
                 await self._reader.save()

@@ -23,8 +23,9 @@ from madsci_event_server.storage.alert_base import (
     Silence,
     no_such,
 )
-from madsci_event_server.storage.mongo_database import Database, Document, Session
+from madsci_event_server.storage.mongo_database import Database
 from madsci_event_server.storage.mongo_documents import META
+from madsci_event_server.storage.mongo_writer import Document, Writing
 
 _ALERTS: Final = "event_log_alerts"
 _COUNTED: Final = "event_log_alert_counted"
@@ -88,10 +89,9 @@ class MongoAlertStore:
 
     async def apply(self, change: Change) -> None:
         if self._database.is_replica_set:
-            await self._database.transaction(lambda session, _: self._apply(change, session))
+            await self._database.transaction(lambda writing: _apply(writing, change))
         else:
-            with self._database.lookup():
-                await self._apply(change, None)
+            await self._database.write(lambda writing: _apply(writing, change))
 
     async def alert(self, alert_id: str) -> Alert:
         return _alert(await self._only(_ALERTS, alert_id, "alert"))
@@ -166,44 +166,6 @@ class MongoAlertStore:
 
     # --- Inside ---
 
-    async def _apply(self, change: Change, session: Session | None) -> None:
-        # Those that are resolved first: their key may be another's in the same change.
-        alerts = sorted(change.alerts, key=lambda alert: alert.state != AlertState.RESOLVED)
-        await self._put_alerts(alerts, session)
-        counted = ({"_id": {"first_seq": seq, "alert_id": id_}, "alert_id": id_} for seq, id_ in change.counted)
-        await self._put(_COUNTED, counted, session)
-        await self._put(_SILENCES, map(_silence_document, change.silences), session)
-        await self._put(_MAILS, map(_mail_document, change.mails), session)
-        if change.position is not None:
-            await self._put(META, [{"_id": _POSITION, "cursor": change.position}], session)
-
-    async def _put_alerts(self, alerts: Sequence[Alert], session: Session | None) -> None:
-        """Writes alerts that are as they were read. Raises StoreUnavailable when another server changed one since."""
-        writes = [
-            UpdateOne(
-                {"_id": alert.alert_id, "revision": alert.revision},
-                {"$set": _alert_document(alert) | {"revision": alert.revision + 1}},
-                upsert=not alert.revision,
-            )
-            for alert in alerts
-        ]
-        if not writes:
-            return
-        try:
-            done = await self._database.collection(_ALERTS).bulk_write(writes, session=session)
-        except BulkWriteError as error:
-            if all(failure["code"] == _DUPLICATE_KEY for failure in error.details["writeErrors"]):
-                raise _changed_meanwhile() from None
-            raise
-        if done.matched_count + done.upserted_count != len(writes):
-            raise _changed_meanwhile()
-
-    async def _put(self, name: str, documents: Iterable[Document], session: Session | None) -> None:
-        """Writes documents over those of their ids; a field that is not named stays as it is."""
-        writes = [UpdateOne({"_id": document.pop("_id")}, {"$set": document}, upsert=True) for document in documents]
-        if writes:
-            await self._database.collection(name).bulk_write(writes, session=session)
-
     async def _rows(
         self, name: str, which: Document, order: Sequence[tuple[str, int]] = (("_id", 1),), limit: int = 0
     ) -> list[Document]:
@@ -225,6 +187,47 @@ class MongoAlertStore:
         if len(rows) == 1:
             return rows[0]
         raise no_such(what, id_, several=bool(rows))
+
+
+def _apply(writing: Writing, change: Change) -> None:
+    # Those that are resolved first: their key may be another's in the same change.
+    alerts = sorted(change.alerts, key=lambda alert: alert.state != AlertState.RESOLVED)
+    _put_alerts(writing, alerts)
+    counted = ({"_id": {"first_seq": seq, "alert_id": id_}, "alert_id": id_} for seq, id_ in change.counted)
+    _put(writing, _COUNTED, counted)
+    _put(writing, _SILENCES, map(_silence_document, change.silences))
+    _put(writing, _MAILS, map(_mail_document, change.mails))
+    if change.position is not None:
+        _put(writing, META, [{"_id": _POSITION, "cursor": change.position}])
+
+
+def _put_alerts(writing: Writing, alerts: Sequence[Alert]) -> None:
+    """Writes alerts that are as they were read. Raises StoreUnavailable when another server changed one since."""
+    writes = [
+        UpdateOne(
+            {"_id": alert.alert_id, "revision": alert.revision},
+            {"$set": _alert_document(alert) | {"revision": alert.revision + 1}},
+            upsert=not alert.revision,
+        )
+        for alert in alerts
+    ]
+    if not writes:
+        return
+    try:
+        done = writing.collection(_ALERTS).bulk_write(writes, session=writing.session)
+    except BulkWriteError as error:
+        if all(failure["code"] == _DUPLICATE_KEY for failure in error.details["writeErrors"]):
+            raise _changed_meanwhile() from None
+        raise
+    if done.matched_count + done.upserted_count != len(writes):
+        raise _changed_meanwhile()
+
+
+def _put(writing: Writing, name: str, documents: Iterable[Document]) -> None:
+    """Writes documents over those of their ids; a field that is not named stays as it is."""
+    writes = [UpdateOne({"_id": document.pop("_id")}, {"$set": document}, upsert=True) for document in documents]
+    if writes:
+        writing.collection(name).bulk_write(writes, session=writing.session)
 
 
 def _in_states(states: Collection[AlertState] | Collection[MailState]) -> Document:

@@ -11,7 +11,7 @@
   than the store's time limit raises QueryTimedOut; neither is ever an empty answer.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -309,6 +309,18 @@ class PackingStore(PreparingStore[P], Protocol[P]):
 
 
 @runtime_checkable
+class QueueingStore(PreparingStore[P], Protocol[P]):
+    """What a preparing store may offer besides: to take the next events while those before are being made durable."""
+
+    async def append_next(self, events: Sequence[P], ready: Callable[[], None]) -> list[Appended]:
+        """What `append_prepared` does; calls `ready`, on the event loop, as soon as more had better be appended.
+
+        They are committed after these, and their answers come after those to these. It may be called never, or more
+        than once.
+        """
+
+
+@runtime_checkable
 class RunStore(Protocol):
     """What a store may offer besides: events as bytes for the wire, with nothing made of each on the way."""
 
@@ -323,8 +335,10 @@ class RunStore(Protocol):
 class SharedStore(Protocol):
     """An EventStore that several servers may have open."""
 
-    def commits(self) -> AsyncIterator[int]:
+    def commits(self) -> AsyncGenerator[int]:
         """The last place in received order, at once and each time a server, whichever, has committed.
+
+        While this one commits all the time its own commits may stand for those before them: whoever made them knows.
 
         Ends where no other server can be. Raises StoreUnavailable when the store is away; ask again then.
         """

@@ -5,18 +5,21 @@ server in. Its collections are its own and begin with `event_log`; what one docu
 """
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from pymongo import IndexModel, UpdateOne
+from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from madsci_event_server.errors import NotFound, StoreUnusable
+from madsci_event_server.ending import ended
+from madsci_event_server.errors import NotFound, StoreError, StoreUnusable
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
 from madsci_event_server.query import Cursor, EventQuery, NameDirectory
-from madsci_event_server.storage import mongo_finding, mongo_writing
+from madsci_event_server.storage import mongo_finding
 from madsci_event_server.storage.alert_base import AlertStore
 from madsci_event_server.storage.alert_mongo import MongoAlertStore
 from madsci_event_server.storage.base import (
@@ -25,14 +28,14 @@ from madsci_event_server.storage.base import (
     Appended,
     Bucket,
     Facets,
-    Outcome,
     Page,
     SeenName,
     StoredEvent,
     StoreStatus,
 )
+from madsci_event_server.storage.mongo_appending import Appender
 from madsci_event_server.storage.mongo_counting import Counting, check_fields
-from madsci_event_server.storage.mongo_database import RETRY_SECONDS, Database, Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_database import Database, Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import (
     ARCHIVED,
     COUNTER,
@@ -44,13 +47,16 @@ from madsci_event_server.storage.mongo_documents import (
     VALUES,
     Batch,
     NewEvent,
+    NotMade,
     changes_of_archiving,
     storable,
     stored_of,
-    term_text,
 )
 from madsci_event_server.storage.mongo_lease import Lease
+from madsci_event_server.storage.mongo_names import Names, write_sightings
+from madsci_event_server.storage.mongo_pace import Pace
 from madsci_event_server.storage.mongo_query import Plan, needs_vocabulary, plan_of
+from madsci_event_server.storage.mongo_writer import Document, nothing
 
 FORMAT: Final = 1
 """What the documents look like; a server refuses a database of a later one."""
@@ -72,12 +78,15 @@ INDEXES: Final = (
 """
 
 _IDS_AT_ONCE: Final = 1000
-_SETTLE_SECONDS: Final = 0.05
 _NAMES_EVERY_SECONDS: Final = 5.0
 """How soon this server knows a node's name that another one has seen."""
+_PACE_SECONDS: Final = 0.01
+"""How often to look whether this server still commits all the time."""
 _PURGED: Final = "purged"
 """The document of META that holds the highest place of a purged event."""
 _MADSCI_COLLECTION: Final = "events"
+
+_log = logging.getLogger(__name__)
 
 
 class MongoStore:
@@ -87,13 +96,11 @@ class MongoStore:
         self._database = Database(url)
         self._query_seconds = query_seconds
         self._alerts = MongoAlertStore(self._database)
-        self._names = _Names()
-        self._known_values: set[tuple[str, str]] = set()
+        self._names = Names()
+        self._pace = Pace()
+        self._appender = Appender(self._database, self._names, self._pace)
         self._store_id = ""
-        self._writing = asyncio.Lock()
         self._lease: Lease | None = None
-        self._is_settled = True
-        """Whether, on a standalone, every append here is known to have ended there."""
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -106,7 +113,7 @@ class MongoStore:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        async with self._writing:
+        async with self._appender.writing:
             await self._close()
 
     @property
@@ -127,89 +134,34 @@ class MongoStore:
 
     async def append(self, events: Sequence[Event]) -> list[Appended]:
         """Stores all or none, durably, in this order; on a standalone a crash of MongoDB may leave the first ones."""
-        if not events:
-            return []
-        batch = Batch(events)
-        async with self._writing:
-            alone = self._lease
-            appended = await (self._append(batch) if alone is None else self._append_alone(alone, await batch.all()))
-        for one, event in zip(appended, events, strict=True):
-            if one.outcome is Outcome.STORED:
-                self._names.add(event.named_ids)
-        return appended
-
-    async def _append(self, batch: Batch) -> list[Appended]:
-        perhaps_stored = False
-
-        async def all_new(session: Session, perhaps_committed: bool) -> list[Appended]:
-            nonlocal perhaps_stored
-            perhaps_stored |= perhaps_committed
-            appended = await mongo_writing.append_new(self._database, session, batch)
-            await self._know_values(batch.events)
-            return appended
-
-        async def any_of_them(session: Session, perhaps_committed: bool) -> list[Appended]:
-            await self._know_values(batch.events)
-            new = await batch.all()
-            return await mongo_writing.append_any(
-                self._database, session, new, perhaps_stored=perhaps_stored or perhaps_committed
-            )
-
+        batch = Batch([event.event_id for event in events])
+        making = asyncio.create_task(batch.make(events))
         try:
-            return await self._database.transaction(all_new)
-        except mongo_writing.SomeAreKnown:
-            return await self._database.transaction(any_of_them)
+            if self._lease is not None:
+                await making
+            return await self._appender.append(batch, nothing)
+        except NotMade:
+            await making  # raises what is the matter
+            raise
+        finally:
+            batch.end()
+            await ended(making)
 
-    async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
-        await self._know_values([one.event for one in new])
-        with self._database.lookup():
-            await self._settle()
-            known = await mongo_writing.stored_events(self._database, None, [event.event_id for event in new])
-            last = await lease.reserve(len(new))
-        outcomes = mongo_writing.Outcomes(known, last, perhaps_stored=False)
-        lease.last_given = last + len(new)  # whatever fails: no place is given twice
-        self._is_settled = False
-        with self._database.lookup(lease.seconds_left):
-            appended = await mongo_writing.append_alone(self._database, new, outcomes)
-        self._is_settled = True
-        lease.last_seq = lease.last_given = outcomes.seq
-        return appended
+    def prepare(self, event: Event) -> NewEvent:
+        """What `append_prepared` takes."""
+        return NewEvent(event, is_stamped=False)
 
-    async def _settle(self) -> None:
-        """Waits until MongoDB has ended an append that failed here: it might yet store an event in an earlier place."""
-        while not self._is_settled:
-            self._is_settled = not await mongo_writing.is_appending(self._database)
-            if not self._is_settled:
-                await asyncio.sleep(_SETTLE_SECONDS)
+    async def append_prepared(self, events: Sequence[NewEvent]) -> list[Appended]:
+        """What `append` does with the events they were made of."""
+        return await self.append_next(events, nothing)
+
+    async def append_next(self, events: Sequence[NewEvent], ready: Callable[[], None]) -> list[Appended]:
+        """The same; calls `ready` while these are being made durable."""
+        return await self._appender.append(Batch([new.event_id for new in events], events), ready)
 
     async def restore(self, events: Sequence[StoredEvent]) -> int:
         """Stores events in the places they had elsewhere."""
-        async with self._writing:
-            if self._lease is None:
-                restored = await self._database.transaction(
-                    lambda session, _: mongo_writing.restore(self._database, session, events)
-                )
-            else:
-                last = max((stored.seq for stored in events), default=0)
-                await self._lease.reserve(max(0, last - self._lease.last_given))
-                with self._database.lookup(RETRY_SECONDS):
-                    restored = await mongo_writing.restore(self._database, None, events)
-                self._lease.last_seq = self._lease.last_given = max(self._lease.last_given, last)
-            await self._know_values([one.event for one in restored])
-        for one in restored:
-            self._names.add(one.event.named_ids)
-        return len(restored)
-
-    async def _know_values(self, events: Sequence[Event]) -> None:
-        """Notes kinds and types never seen before, so that globs can be looked up. Too many do no harm."""
-        values = {("kind", event.kind) for event in events} | {("event_type", event.event_type) for event in events}
-        values -= self._known_values
-        if values:
-            ids = sorted(term_text(field, value) for field, value in values)
-            with self._database.lookup():
-                writes = [UpdateOne({"_id": id_}, {"$set": {}}, upsert=True) for id_ in ids]
-                await self._database.collection(VALUES).bulk_write(writes, ordered=False)
-            self._known_values |= values
+        return await self._appender.restore(events)
 
     # --- Events out ---
 
@@ -273,30 +225,43 @@ class MongoStore:
         """The names seen beside ids, latest first."""
         with self._database.lookup():
             cursor = self._database.committed(NAMES).find(sort=[("last_seen_us", -1), ("_id", 1)], limit=MAX_NAMES)
-            return [
+            stored = [
                 SeenName(**document["_id"], last_seen=us_to_time(document["last_seen_us"])) async for document in cursor
             ]
+        return self._names.merged(stored)
 
     async def head(self) -> str:
         """The received-order cursor after the last event."""
         with self._database.lookup():
             return Cursor(self._store_id, "r", await self._last_seq()).encode()
 
-    async def commits(self) -> AsyncIterator[int]:
+    async def commits(self) -> AsyncGenerator[int]:
         """The last place in received order each time a server, whichever, has committed; ends where there is only one.
 
-        Raises StoreUnavailable when MongoDB is away; ask again then.
+        Not while this server commits all the time: each commit here tells of all those before it, and to be told of it
+        once more costs MongoDB as much as a tenth of storing it. Raises StoreUnavailable when MongoDB is away; ask
+        again then.
         """
         if self._lease is not None:
             return
+        while True:
+            while self._pace.is_fast():  # noqa: ASYNC110  # it ends by time passing
+                await asyncio.sleep(_PACE_SECONDS)
+            with self._database.translated():
+                async with aclosing(self._changes()) as changes:
+                    async for seq in changes:
+                        yield seq
+                        if self._pace.is_fast():
+                            break
+
+    async def _changes(self) -> AsyncGenerator[int]:
         pipeline = [{"$match": {"documentKey._id": COUNTER}}]
-        with self._database.translated():
-            async with await self._database.collection(META).watch(pipeline) as changes:
-                yield await self._last_seq()
-                async for change in changes:
-                    moved = change.get("updateDescription", {}).get("updatedFields", {}).get("last_seq")
-                    if moved is not None:
-                        yield int(moved)
+        async with await self._database.collection(META).watch(pipeline) as changes:
+            yield await self._last_seq()
+            async for change in changes:
+                moved = change.get("updateDescription", {}).get("updatedFields", {}).get("last_seq")
+                if moved is not None:
+                    yield int(moved)
 
     # --- Retention ---
 
@@ -410,7 +375,7 @@ class MongoStore:
             await self._refuse_madsci()
             await self._make()
             if not self._database.is_replica_set:
-                self._lease = Lease(self._database)
+                self._lease = self._appender.lease = Lease(self._database)
                 await self._lease.take()
             await self._read_names()
         self._refreshing = asyncio.create_task(self._refresh())
@@ -453,35 +418,28 @@ class MongoStore:
         self._names.add([NamedId(**document["_id"]) async for document in cursor])
 
     async def _refresh(self) -> None:
-        """Learns the names that other servers see."""
+        """Writes when names were seen again, and learns those that other servers see."""
         while True:
             await asyncio.sleep(_NAMES_EVERY_SECONDS)
             try:
+                await self._write_names()
                 with self._database.lookup():
                     await self._read_names()
             except Exception:  # noqa: BLE001, S112  # away for now: requests say so, and this tries again
                 continue
 
+    async def _write_names(self) -> None:
+        sightings = self._names.unwritten
+        await self._database.write(lambda writing: write_sightings(writing, sightings))
+        self._names.written(sightings)
+
     async def _close(self) -> None:
         if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+            await ended(self._refreshing)
+            try:
+                await self._write_names()
+            except StoreError as error:
+                _log.warning("when names were last seen could not be written: %s", error)
         if self._lease is not None:
             await self._lease.release()
         await self._database.close()
-
-
-class _Names:
-    """The node ids of each name, in memory."""
-
-    def __init__(self) -> None:
-        self._node_ids: dict[str, set[str]] = {}
-
-    def add(self, named_ids: Sequence[NamedId]) -> None:
-        for named in named_ids:
-            if named.field == "node_id":
-                self._node_ids.setdefault(named.name, set()).add(named.id)
-
-    def ids_of(self, field: str, name: str) -> Collection[str]:
-        """The node ids seen with this name."""
-        return frozenset(self._node_ids.get(name, ())) if field == "node_id" else frozenset()

@@ -11,10 +11,11 @@ from madsci_event_server.errors import InvalidQuery
 from madsci_event_server.event import Event, EventLogLevel, canonical_id
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.base import FACET_FIELDS, MAX_FACET_VALUES, Bucket, FacetCount, Facets
-from madsci_event_server.storage.mongo_database import Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_database import Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import APART, ARCHIVED, READ, REPEATED, event_of, term_prefix
 from madsci_event_server.storage.mongo_finding import ORDERS, matching
 from madsci_event_server.storage.mongo_query import Plan
+from madsci_event_server.storage.mongo_writer import Document
 from madsci_event_server.storage.terms import is_id_of_source
 
 _AFTER_EQUALS: Final = ">"

@@ -1,19 +1,18 @@
-"""The connection to MongoDB: opening, sessions, transactions, time limits, and MongoDB's errors as ours.
+"""The connections to MongoDB: opening, sessions, time limits, and MongoDB's errors as ours.
 
 Everything goes to the primary. What is read is committed by a majority, so that no failover takes it back: otherwise a
 reader in received order could be past a place that is then given again.
 """
 
 import asyncio
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pymongo
-from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo import AsyncMongoClient, MongoClient, ReadPreference
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -29,23 +28,24 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from madsci_event_server.errors import InvalidSettings, QueryTimedOut, StoreError, StoreUnavailable, StoreUnusable
+from madsci_event_server.storage.mongo_writer import DURABLE, Document, Writer, Writing, nothing
 
-Document = dict[str, Any]
 Session = AsyncClientSession
 _T = TypeVar("_T")
 
+
+class Transaction(Protocol):
+    """Does work in a transaction, telling when it is committed."""
+
+    def __call__(self, work: Callable[[Writing], _T], committing: Callable[[], None]) -> _T: ...
+
+
 DEFAULT_NAME: Final = "madsci_event_log"
 """The database where an address names none: not MADSci's own, which is `madsci_events`."""
-RETRY_SECONDS: Final = 15.0
-"""How long a write is tried again while the replica set elects a primary, which takes about twelve by default."""
 LOOKUP_SECONDS: Final = 10.0
 """For what takes no query: it is served by an index."""
 _SELECTION_MS: Final = 3000
 """How long one operation waits for a primary before the database counts as away."""
-_FIRST_PAUSE_SECONDS: Final = 0.002
-_LONGEST_PAUSE_SECONDS: Final = 0.25
-
-DURABLE: Final = WriteConcern(w="majority", j=True)
 _NOT_ALLOWED: Final = {13, 18, 8000}
 """Unauthorized, AuthenticationFailed, and what Atlas says."""
 
@@ -81,11 +81,14 @@ class Database:
         self.server_version = ""
         self._url = url
         self._client: AsyncMongoClient[Document] | None = None
+        self._writer: Writer | None = None
 
     async def open(self) -> None:
         """Connects. Raises StoreUnavailable when nobody answers, StoreUnusable when we are not let in."""
-        self._client = self._connect()
+        self._client = self._connected(AsyncMongoClient[Document])
         try:
+            client = await asyncio.to_thread(self._connected, MongoClient[Document])
+            self._writer = Writer(client, self.name, self.location)
             with self.translated(), pymongo.timeout(LOOKUP_SECONDS):
                 hello = await self._client.admin.command("hello")
                 # Needs the right to read: `hello` does not.
@@ -99,6 +102,9 @@ class Database:
     async def close(self) -> None:
         """Closes every connection; later calls raise StoreUnavailable."""
         client, self._client = self._client, None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.close()
         if client is not None:
             await client.close()
 
@@ -145,27 +151,29 @@ class Database:
 
     # --- Writing ---
 
-    async def transaction(self, work: Callable[[Session, bool], Awaitable[_T]]) -> _T:
-        """Runs `work` in a transaction and commits it, again and again while the deployment recovers.
+    async def transaction(self, work: Callable[[Writing], _T]) -> _T:
+        """Does `work` in a transaction, in a thread, and commits it, again and again while the deployment recovers.
 
-        The flag tells `work` that an earlier attempt may have been committed. Raises StoreUnavailable when the time
-        for that is over, and whatever else `work` raises.
+        Raises StoreUnavailable when the time for that is over, and whatever else `work` raises.
         """
-        end = time.monotonic() + RETRY_SECONDS
-        pause, perhaps_committed = _FIRST_PAUSE_SECONDS, False
-        while True:
-            attempt = _Attempt(work, perhaps_committed)
-            try:
-                with pymongo.timeout(max(end - time.monotonic(), _LONGEST_PAUSE_SECONDS)):
-                    async with self.client.start_session() as session:
-                        return await attempt.run(session, end)
-            except PyMongoError as error:
-                perhaps_committed |= attempt.is_committing
-                if not _may_pass(error) or time.monotonic() + pause >= end:
-                    raise self.translate(error) from error
-            # Two servers that keep meeting must not keep step.
-            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311  # no secret
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        return await self.transactions(lambda transaction: transaction(work, nothing))
+
+    async def transactions(self, work: Callable[[Transaction], _T]) -> _T:
+        """The same with as many transactions as `work` asks for, before anything else is written."""
+        writer = self._writes
+        with self.translated():
+            return await writer.run(lambda: work(writer.transaction))
+
+    async def write(self, work: Callable[[Writing], _T], seconds: float = LOOKUP_SECONDS) -> _T:
+        """Does `work` in the thread, for so long, without a transaction. Raises StoreUnavailable."""
+        with self.translated():
+            return await self._writes.write(work, seconds)
+
+    @property
+    def _writes(self) -> Writer:
+        if self._writer is None:
+            raise StoreUnavailable("the store is closed")
+        return self._writer
 
     # --- Errors ---
 
@@ -192,9 +200,9 @@ class Database:
             return StoreUnusable(f"{where} does not let this user in ({_first_line(error)}); check user and password")
         return StoreUnavailable(f"{where} refused: {_first_line(error)}")
 
-    def _connect(self) -> AsyncMongoClient[Document]:
+    def _connected(self, client: Callable[..., _T]) -> _T:
         try:
-            return AsyncMongoClient(
+            return client(
                 self._url,
                 appname="madsci-events",
                 serverSelectionTimeoutMS=_SELECTION_MS,
@@ -203,42 +211,6 @@ class Database:
             )
         except (PyMongoError, ValueError) as error:
             raise InvalidSettings("db_url", f"{self.location} cannot be used: {_first_line(error)}") from None
-
-
-class _Attempt(Generic[_T]):
-    """One try at a transaction."""
-
-    def __init__(self, work: Callable[[Session, bool], Awaitable[_T]], perhaps_committed: bool) -> None:
-        self._work = work
-        self._perhaps_committed = perhaps_committed
-        self.is_committing = False
-        """Whether it has come so far that a failure leaves open what became of it."""
-
-    async def run(self, session: Session, end: float) -> _T:
-        async with await session.start_transaction(ReadConcern("majority"), DURABLE, ReadPreference.PRIMARY):
-            result = await self._work(session, self._perhaps_committed)
-            if session.in_transaction:  # else `work` found nothing to do and aborted it
-                await self._commit(session, end)
-            return result
-
-    async def _commit(self, session: Session, end: float) -> None:
-        self.is_committing = True
-        while True:
-            try:
-                return await session.commit_transaction()
-            except PyMongoError as error:
-                if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() >= end:
-                    raise
-                await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
-
-
-def _may_pass(error: PyMongoError) -> bool:
-    """Whether the same may work in a moment: an election, a connection that broke, another server's transaction."""
-    return (
-        error.has_error_label("TransientTransactionError")
-        or error.has_error_label("UnknownTransactionCommitResult")
-        or isinstance(error, ConnectionFailure)
-    )
 
 
 def _read_address(url: str) -> tuple[str, str]:

@@ -5,13 +5,16 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+import struct
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
 import bson
+from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
-from pymongo import InsertOne
 
 from madsci_event_server.event import NOT_ARCHIVED_TAIL, Event, archived_tail, format_time, time_to_us, us_to_time
 from madsci_event_server.json_text import parse_stored
@@ -40,107 +43,166 @@ APART: Final = "\0"
 READ: Final = {"seq": 1, "first_seq": 1, "time_us": 1, "event_type": 1, "archived_us": 1, "body": 1}
 """The fields `stored_of` reads."""
 
-FIRST_SENT: Final = 100
-SENT_AT_ONCE: Final = 500
-"""Documents sent to MongoDB in one go; at first fewer, so that it soon has something to do."""
 MADE_AT_ONCE: Final = 100
 """Documents made in one go: some 5 ms in which nothing else runs."""
+
+_NOT_YET: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""In the place of the time an event is going to be received at: as long."""
+_RECEIVED: Final = b"\x02received_at\0\x1c\0\0\0"
+"""How BSON begins a text of 27 characters of this name."""
+_AFTER_RECEIVED_IN_BODY: Final = len(b'",') + len(b"\0")
+_PLACES: Final = struct.Struct("<6sq11sq")
+"""The two places in a document, with what stands before each."""
+_BEFORE_ID: Final = len(b"size\x02_id\0size")
+_FIRST: Final = b"\x12first_seq\0"
 
 Document = dict[str, Any]
 
 
 class NewEvent:
-    """An event to append and its document, worked out before the transaction."""
+    """An event to append, as BSON in which only places and times are left to fill in: so it costs least, and early."""
 
-    __slots__ = ("_body", "document", "event")
+    __slots__ = ("_bson", "_says_when", "_sent", "_tail", "event_id", "event_type", "kind", "sightings", "time_us")
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, *, is_stamped: bool = True) -> None:
+        """`is_stamped`: whether the event says already when it was received, or `stamp` is to come."""
         if event.archived_at is not None and not event.archived:
             event = event.changed(archived_at=None)
-        self.event = event
-        self._body = event.encode()
-        self.document = _document_of(event, self._body)
+        if not is_stamped:
+            event.stamp(_NOT_YET)
+        event.derive()
+        self.event_id, self.event_type, self.kind = event.event_id, event.event_type, event.kind
+        self.time_us = time_to_us(event.event_timestamp)
+        self.sightings = event.named_ids
+        """The names it gives to ids."""
+        self._says_when = "event_timestamp" in event.model_fields_set
+        self._tail = NOT_ARCHIVED_TAIL if event.archived_at is None else archived_tail(event.archived_at)
+        self._sent = event.encode()[: -len(self._tail)]
+        self._bson = bytearray(bson.encode(_document_of(event, self._sent, self.time_us)))
 
     @property
-    def event_id(self) -> str:
-        """Also `_id`."""
-        return self.event.event_id
+    def body(self) -> bytes:
+        """The event's JSON, as `StoredEvent` has it."""
+        return self._sent + self._tail
 
-    def insert(self) -> InsertOne[Any]:
-        """How it is inserted where it was placed, encoded here: MongoDB waits only for what is on its way."""
-        return InsertOne(RawBSONDocument(bson.encode(self.document)))
+    @property
+    def event(self) -> Event:
+        """The event, parsed anew at each call: it is rarely asked for, and need not be kept for that."""
+        event = Event.stored(parse_stored(self.body))
+        if not self._says_when:
+            event.model_fields_set.discard("event_timestamp")
+        return event
+
+    @property
+    def document(self) -> Document:
+        """As it is to be stored."""
+        return bson.decode(self._bson)
+
+    def stamp(self, received_at: datetime) -> None:
+        """Says when the server took it."""
+        text = _received_text(received_at)
+        in_body = len(self._bson) - _AFTER_RECEIVED_IN_BODY - len(text)
+        in_document = self._bson.rindex(_RECEIVED, 0, in_body - len(self._sent) + len(text)) + len(_RECEIVED)
+        for at in (in_document, in_body):
+            self._bson[at : at + len(text)] = text
+        self._sent = b'%b%b",' % (self._sent[: -len(text) - 2], text)
 
     def place(self, seq: int, first_seq: int | None = None) -> StoredEvent:
-        """Gives it its place in received order; `first_seq` where it was raised from another."""
-        document = self.document
-        document["seq"] = document["first_seq"] = seq
-        if first_seq is not None and first_seq != seq:
-            document["first_seq"] = document[RAISED_FROM] = first_seq
-        return StoredEvent(seq, document["first_seq"], document["time_us"], document["event_type"], self._body)
+        """Gives it its place, and the one it was first stored with where that is another."""
+        if first_seq is None:
+            first_seq = seq
+        elif first_seq != seq:
+            self._bson = bytearray(bson.encode(self.document | {RAISED_FROM: first_seq}))
+        _PLACES.pack_into(self._bson, _BEFORE_ID + len(self.event_id.encode()), b"\0\x12seq\0", seq, _FIRST, first_seq)
+        return StoredEvent(seq, first_seq, self.time_us, self.event_type, self.body)
+
+    def raw(self) -> RawBSONDocument:
+        """Its document where it was placed and stamped."""
+        return RawBSONDocument(bytes(self._bson))
 
 
 class Batch:
-    """Events to append; their documents are made when they are first asked for, some at a time.
+    """Events to append, made on the event loop, some at a time, while a thread writes those made before."""
 
-    So MongoDB stores some while the next are made; and an append that is tried again makes none anew.
-    """
+    def __init__(self, ids: Sequence[str], made: Iterable[NewEvent] = ()) -> None:
+        """Of these ids; `made` are the first of them."""
+        self.ids = ids
+        self._made = list(made)
+        self._is_ended = False
+        self._changed = threading.Condition()
 
-    def __init__(self, events: Sequence[Event]) -> None:
-        self.events = events
-        self._made: list[list[NewEvent]] = []
+    async def make(self, events: Sequence[Event]) -> None:
+        """Makes them all."""
+        try:
+            for start in range(0, len(events), MADE_AT_ONCE):
+                await asyncio.sleep(0)  # whoever else is ready goes first
+                made = [NewEvent(event) for event in events[start : start + MADE_AT_ONCE]]
+                with self._changed:
+                    self._made += made
+                    self._changed.notify()
+        finally:
+            self.end()
 
-    async def part(self, number: int) -> list[NewEvent]:
-        """What is sent at once, in order; none beyond the end."""
-        while len(self._made) <= number:
-            start = sum(map(len, self._made))
-            self._made.append(await self._new(self.events[start : start + (SENT_AT_ONCE if start else FIRST_SENT)]))
-        return self._made[number]
+    def end(self) -> None:
+        """No more of them are made: a thread that waits for one gets NotMade."""
+        with self._changed:
+            self._is_ended = True
+            self._changed.notify()
 
-    async def _new(self, events: Sequence[Event]) -> list[NewEvent]:
-        made: list[NewEvent] = []
-        for start in range(0, len(events), MADE_AT_ONCE):
-            await asyncio.sleep(0)  # what was sent before goes out first
-            made += [NewEvent(event) for event in events[start : start + MADE_AT_ONCE]]
-        return made
-
-    async def parts(self) -> AsyncIterator[list[NewEvent]]:
-        """All of them, in order."""
-        number = 0
-        while part := await self.part(number):
+    def parts(self) -> Iterator[list[NewEvent]]:
+        """All of them, in order, in parts as large as they are made: for the thread, which waits for them."""
+        start = 0
+        while part := self._after(start):
             yield part
-            number += 1
+            start += len(part)
 
-    async def all(self) -> list[NewEvent]:
-        """Their events, in order."""
-        return [new async for part in self.parts() for new in part]
+    def all(self) -> list[NewEvent]:
+        """All of them, in order, once they are made."""
+        return [new for part in self.parts() for new in part]
+
+    def _after(self, start: int) -> list[NewEvent]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_ended or len(self._made) > min(start, len(self.ids) - 1))
+            if start == len(self._made) < len(self.ids):
+                raise NotMade
+            return self._made[start:]
 
 
-def _document_of(event: Event, body: bytes) -> Document:
+class NotMade(Exception):
+    """An event of the batch could not be made, or nobody waits for it any more."""
+
+
+def _document_of(event: Event, body: bytes, time_us: int) -> Document:
     """The document of an event, without its places."""
-    archived_at = event.archived_at
-    tail = NOT_ARCHIVED_TAIL if archived_at is None else archived_tail(archived_at)
     terms = terms_of(event)
     found: Document = {
         "_id": event.event_id,
-        "seq": 0,
-        "first_seq": 0,
-        "time_us": time_to_us(event.event_timestamp),
+        # Both are filled in later, as 64 bits.
+        "seq": Int64(0),
+        "first_seq": Int64(0),
+        "time_us": time_us,
         "state": int(event.log_level) + (ARCHIVED if event.archived else 0),
         "event_type": event.event_type,
         "terms": [term_text(field, value) for field, value in terms],
         "about": APART.join([f"{field}={value}" for field, value in terms if field in REPEATED]),
         "words": list(event.words),
-        "document": event.document,
-        "body": body[: -len(tail)],
     }
-    if archived_at is not None:
-        found["archived_us"] = time_to_us(archived_at)
+    if event.archived_at is not None:
+        found["archived_us"] = time_to_us(event.archived_at)
+    # What `stamp` looks for from the end.
+    found["document"] = event.document
+    found["body"] = body
     return found
+
+
+@lru_cache(maxsize=16)
+def _received_text(received_at: datetime) -> bytes:
+    return format_time(received_at).encode()
 
 
 def changes_of_raise(event: Event, stored: StoredEvent) -> Document:
     """What a raise sets in a document, given the event as it then is."""
-    raised = NewEvent(event).document
+    raised: Document = NewEvent(event).document
     return {
         "seq": stored.seq,
         RAISED_FROM: stored.first_seq,

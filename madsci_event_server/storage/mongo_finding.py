@@ -9,9 +9,10 @@ from pymongo.asynchronous.cursor import AsyncCursor
 
 from madsci_event_server.query import Cursor, EventQuery, Order, cursor_letter
 from madsci_event_server.storage.base import Page, StoredEvent
-from madsci_event_server.storage.mongo_database import Document, Session, TimeLimit
+from madsci_event_server.storage.mongo_database import Session, TimeLimit
 from madsci_event_server.storage.mongo_documents import READ, event_of, stored_of
 from madsci_event_server.storage.mongo_query import Filter, Plan
+from madsci_event_server.storage.mongo_writer import Document
 
 _CHUNK: Final = 200
 """How many events are decided on in one go, off the event loop."""

@@ -12,9 +12,11 @@ from typing import Final
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
+from madsci_event_server.ending import ended
 from madsci_event_server.errors import StoreUnavailable, StoreUnusable
-from madsci_event_server.storage.mongo_database import Database, Document
+from madsci_event_server.storage.mongo_database import Database
 from madsci_event_server.storage.mongo_documents import COUNTER, EVENTS, META
+from madsci_event_server.storage.mongo_writer import Document
 
 LEASE_SECONDS: Final = 10.0
 """After this long without a heartbeat a server counts as dead."""
@@ -106,8 +108,7 @@ class Lease:
         """Lets the next server in at once, without a gap in the places."""
         if self._heart is None:
             return
-        self._heart.cancel()
-        await asyncio.gather(self._heart, return_exceptions=True)
+        await ended(self._heart)
         try:
             if await self._claim.is_held():
                 await self._meta.update_one({"_id": COUNTER}, {"$set": {"last_seq": self.last_given}})

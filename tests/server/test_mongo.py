@@ -6,6 +6,8 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import pymongo
 import pytest
 
 from madsci_event_server.errors import StoreUnavailable, StoreUnusable
+from madsci_event_server.ingest import Ingest
 from madsci_event_server.storage import open_store
-from madsci_event_server.storage.base import EventStore, Outcome
+from madsci_event_server.storage.base import EventStore, Outcome, SeenName, SharedStore
 from madsci_event_server.storage.mongo_database import Database
 from madsci_event_server.storage.mongo_writing import is_appending
-from tests.factories import a_query, an_event
+from tests.factories import NODES, NOON, a_query, an_event
 from tests.live_server import LiveServer
 from tests.mongod import Mongod
 from tests.processes import Process
@@ -106,6 +109,122 @@ def test_who_follows_one_server_sees_what_is_sent_to_the_other(mongodb_url: str,
         sender.post("/event", json={"event_id": "e1"}).raise_for_status()
 
         assert next(line for line in lines if '"event_id":"e1"' in line)
+
+
+async def test_who_commits_all_the_time_tells_of_what_others_commit(two_servers: tuple[EventStore, EventStore]) -> None:
+    one, other = two_servers
+    assert isinstance(one, SharedStore)
+    for _ in range(20):
+        await one.append([an_event()])
+    (stored,) = await other.append([an_event()])
+
+    async with aclosing(one.commits()) as commits:
+        assert await anext(seq async for seq in commits if seq >= stored.stored.seq) == 21
+
+
+async def test_while_duplicates_come_in_others_are_followed(two_servers: tuple[EventStore, EventStore]) -> None:
+    """They are no commits: nobody would be told of anything by them."""
+    one, other = two_servers
+    assert isinstance(one, SharedStore)
+    again = an_event()
+    done = asyncio.Event()
+
+    async def send_again() -> None:
+        while not done.is_set():
+            await one.append([again])
+
+    await other.append([again])
+    sending = asyncio.create_task(send_again())
+    async with aclosing(one.commits()) as commits:
+        await anext(commits)
+        (stored,) = await other.append([an_event()])
+        assert await anext(commits) == stored.stored.seq
+    done.set()
+    await sending
+
+
+# --- Many requests, one commit under way and the next at hand ---
+
+
+async def test_what_is_sent_at_once_is_told_in_received_order_and_stored_once(mongodb_url: str, lab: Path) -> None:
+    """The next events are handed over while those before are made durable; some are in both."""
+    told: list[int] = []
+    outcomes: Counter[Outcome] = Counter()
+
+    async def send(ingest: Ingest, ids: list[str]) -> None:
+        for event_id in ids:
+            (one,) = await ingest.accept([an_event(id=event_id, at=NOON)], 100)
+            outcomes[one.outcome] += 1
+
+    async with open_store(mongodb_url, lab_directory=lab) as store, Ingest(store) as ingest:
+        ingest.committed.subscribe(lambda events: told.extend(stored.seq for stored in events))
+        ids = [f"e{number}" for number in range(300)]
+        await asyncio.gather(*(send(ingest, ids[start::15]) for start in range(15)), send(ingest, ids[::10]))
+
+        assert (await store.status()).events == 300
+
+    assert outcomes == {Outcome.STORED: 300, Outcome.DUPLICATE: 30}
+    assert told == list(range(1, 301))
+
+
+async def test_an_append_that_is_given_up_at_once_is_in_nobodys_way(mongodb_url: str, lab: Path) -> None:
+    async with open_store(mongodb_url, lab_directory=lab) as store:
+        async with asyncio.TaskGroup() as tasks:
+            given_up = tasks.create_task(store.append([an_event() for _ in range(300)]))
+            await asyncio.sleep(0)
+            given_up.cancel()
+
+        (stored,) = await store.append([an_event()])
+
+    assert stored.outcome is Outcome.STORED
+
+
+# --- When names were last seen ---
+
+
+async def test_names_are_written_at_the_end_and_then_known_to_all(mongodb_url: str, lab: Path) -> None:
+    moments = [NOON + timedelta(seconds=second) for second in (1, 9, 5)]
+    async with open_store(mongodb_url, lab_directory=lab) as other:
+        async with open_store(mongodb_url, lab_directory=lab) as one:
+            for moment in moments:
+                await one.append([an_event(node_id=NODES[0], name="arm", at=moment)])
+            assert await one.names() == [SeenName("node_id", NODES[0], "arm", moments[1])]
+
+        assert await other.names() == [SeenName("node_id", NODES[0], "arm", moments[1])]
+
+
+async def test_a_name_is_last_seen_when_any_server_saw_it_last(two_servers: tuple[EventStore, EventStore]) -> None:
+    one, other = two_servers
+    for store, seconds in ((one, 1), (other, 9), (one, 5)):
+        await store.append([an_event(node_id=NODES[0], name="arm", at=NOON + timedelta(seconds=seconds))])
+
+    assert await one.names() == await other.names()
+    assert await one.names() == [SeenName("node_id", NODES[0], "arm", NOON + timedelta(seconds=9))]
+
+
+def test_a_name_survives_a_kill_and_is_seen_again(mongodb_url: str, tmp_path: Path) -> None:
+    def say(server: LiveServer, second: int) -> dict[str, Any]:
+        event = {
+            "event_timestamp": f"2026-11-23T12:00:0{second}Z",
+            "source": {"node_id": NODES[0], "name": "arm"},
+        }
+        with server.client() as client:
+            client.post("/event", json=event).raise_for_status()
+            (name,) = client.get("/events/names").json()["names"]
+        assert (name["id"], name["name"]) == (NODES[0], "arm")
+        return dict(name)
+
+    with LiveServer(tmp_path, db=mongodb_url) as server:
+        say(server, 1)
+        say(server, 2)
+        server.kill()
+        server.start()
+        with server.client() as client:
+            (name,) = client.get("/events/names").json()["names"]
+
+        assert name["name"] == "arm"
+        assert name["last_seen"] in ("2026-11-23T12:00:01.000000Z", "2026-11-23T12:00:02.000000Z")
+        assert say(server, 3)["last_seen"] == "2026-11-23T12:00:03.000000Z"
 
 
 # --- A standalone takes one server ---
