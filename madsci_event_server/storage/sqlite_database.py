@@ -7,7 +7,7 @@ threads of our own, so that the event loop never waits for a disk.
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -184,9 +184,7 @@ class Database:
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        for option in _OPTIONS:
-            connection.execute(option)
-        return connection
+        return _set_up(connection, _OPTIONS)
 
     def _check_ours(self, connection: sqlite3.Connection) -> None:
         found = _number(connection, "PRAGMA application_id")
@@ -263,9 +261,7 @@ class Database:
             check_same_thread=False,
             cached_statements=256,
         )
-        for option in _READER_OPTIONS:
-            connection.execute(option)
-        return connection
+        return _set_up(connection, _READER_OPTIONS)
 
     # --- What went wrong ---
 
@@ -310,6 +306,17 @@ _AWAY: Final = {
     sqlite3.SQLITE_PROTOCOL: "is locked by another program",
     sqlite3.SQLITE_NOMEM: "needs more memory than there is",
 }
+
+
+def _set_up(connection: sqlite3.Connection, options: Iterable[str]) -> sqlite3.Connection:
+    """The connection with these options; closed, where the first of them finds that it is to no database of ours."""
+    try:
+        for option in options:
+            connection.execute(option)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -53,7 +54,7 @@ def test_every_acknowledged_event_survives_kill_9_once(lab: Path) -> None:
         "conflicts": 0,
         "rejected": [],
     }
-    with sqlite3.connect(lab / "events.db") as database:
+    with closing(sqlite3.connect(lab / "events.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
@@ -101,7 +102,7 @@ def test_a_file_that_is_no_database(lab: Path) -> None:
 
 
 def test_a_database_of_something_else(lab: Path) -> None:
-    with sqlite3.connect(lab / "events.db") as database:
+    with closing(sqlite3.connect(lab / "events.db")) as database:
         database.execute("CREATE TABLE recipes (name TEXT)")
 
     assert "events.db" in refusal(lab, "sqlite:///events.db")
