@@ -5,7 +5,7 @@ seconds later, for all names in one go: in every transaction it would cost as mu
 crash a name may so have been last seen a few seconds too early, until it is seen again.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pymongo import UpdateOne
@@ -14,6 +14,7 @@ from madsci_event_server.event import NamedId, us_to_time
 from madsci_event_server.storage.base import MAX_NAMES, SeenName
 from madsci_event_server.storage.mongo_documents import NAMES, NewEvent
 from madsci_event_server.storage.mongo_writer import Document, Writing
+from madsci_event_server.storage.node_names import NodeNames
 
 MAX_KNOWN: Final = 2 * MAX_NAMES
 """How many names are remembered to be stored. Any other one is simply stored again."""
@@ -22,23 +23,13 @@ Sightings = Mapping[NamedId, int]
 """When each name was last seen: event time, in microseconds since 1970."""
 
 
-class Names:
+class Names(NodeNames):
     """What this server knows of names; the node ids of each for queries."""
 
     def __init__(self) -> None:
-        self._node_ids: dict[str, set[str]] = {}
+        super().__init__()
         self._stored: dict[NamedId, int] = {}
         self._unwritten: dict[NamedId, int] = {}
-
-    def add(self, named_ids: Iterable[NamedId]) -> None:
-        """Names that are stored, for queries."""
-        for named in named_ids:
-            if named.field == "node_id":
-                self._node_ids.setdefault(named.name, set()).add(named.id)
-
-    def ids_of(self, field: str, name: str) -> Collection[str]:
-        """The node ids seen with this name."""
-        return frozenset(self._node_ids.get(name, ())) if field == "node_id" else frozenset()
 
     def unknown(self, sightings: Sightings) -> Sightings:
         """Those that have to be stored together with the events they were seen in."""

@@ -30,6 +30,7 @@ from madsci_event_server.storage.base import (
     StoredEvent,
     StoreStatus,
 )
+from madsci_event_server.storage.node_names import NodeNames
 from madsci_event_server.storage.sqlite_database import Database
 from madsci_event_server.storage.sqlite_rows import NewEvent, SQLitePacking
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, BODY, EVERY_EVENT, MIGRATIONS
@@ -49,7 +50,7 @@ class SQLiteStore:
         self.packing = SQLitePacking()
         self._query_seconds = query_seconds
         self._labels = sqlite_writing.Labels()
-        self._names = _Names()
+        self._names = NodeNames()
         self._store_id = ""
         self._alerts = SQLiteAlertStore(self._database)
 
@@ -73,7 +74,7 @@ class SQLiteStore:
 
     @property
     def names_directory(self) -> NameDirectory:
-        """Names to ids, of nodes only: the others are many, and no query needs them."""
+        """Names to ids, of nodes only."""
         return self._names
 
     def alert_store(self) -> AlertStore:
@@ -211,22 +212,6 @@ class SQLiteStore:
         path = self._database.path
         size = await self._database.read(lambda *_: self._database.size_bytes(), _LOOKUP_SECONDS)
         return StoreStatus("sqlite", str(path), events, archived, last_seq, size, details)
-
-
-class _Names:
-    """The node ids of each name, in memory."""
-
-    def __init__(self) -> None:
-        self._node_ids: dict[str, set[str]] = {}
-
-    def add(self, named_ids: Sequence[NamedId]) -> None:
-        for named in named_ids:
-            if named.field == "node_id":
-                self._node_ids.setdefault(named.name, set()).add(named.id)
-
-    def ids_of(self, field: str, name: str) -> Collection[str]:
-        """The node ids seen with this name."""
-        return frozenset(self._node_ids.get(name, ())) if field == "node_id" else frozenset()
 
 
 def _read_store_id(connection: sqlite3.Connection) -> str:
