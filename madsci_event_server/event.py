@@ -359,6 +359,14 @@ def _received_tail(received_at: datetime) -> bytes:
 Sameness = Literal["duplicate", "raised", "conflict"]
 
 
+def sent_again(body: bytes, *, says_when: bool) -> Event:
+    """The event these bytes are of, for `compare_again`; `says_when`: whether its sender gave its timestamp."""
+    event = Event.stored(parse_stored(body))
+    if not says_when:
+        event.model_fields_set.discard("event_timestamp")
+    return event
+
+
 def compare_again(stored: Event, again: Event) -> Sameness:
     """What a second event with a stored event's id is.
 

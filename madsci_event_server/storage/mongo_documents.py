@@ -16,7 +16,15 @@ import bson
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
-from madsci_event_server.event import NOT_ARCHIVED_TAIL, Event, archived_tail, format_time, time_to_us, us_to_time
+from madsci_event_server.event import (
+    NOT_ARCHIVED_TAIL,
+    Event,
+    archived_tail,
+    format_time,
+    sent_again,
+    time_to_us,
+    us_to_time,
+)
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.terms import Term, terms_of
@@ -88,10 +96,7 @@ class NewEvent:
     @property
     def event(self) -> Event:
         """The event, parsed anew at each call: it is rarely asked for, and need not be kept for that."""
-        event = Event.stored(parse_stored(self.body))
-        if not self._says_when:
-            event.model_fields_set.discard("event_timestamp")
-        return event
+        return sent_again(self.body, says_when=self._says_when)
 
     @property
     def document(self) -> Document:

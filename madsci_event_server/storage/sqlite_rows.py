@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from madsci_event_server.event import Event, NamedId, stamped, time_to_us
+from madsci_event_server.event import Event, NamedId, sent_again, stamped, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY
@@ -85,10 +85,7 @@ class NewEvent(Row):
     @property
     def again(self) -> Event:
         """The event, to be compared with a stored one of the same id."""
-        event = Event.stored(parse_stored(self.body))
-        if not self.says_when:
-            event.model_fields_set.discard("event_timestamp")
-        return event
+        return sent_again(self.body, says_when=self.says_when)
 
     def place(self, seq: int) -> StoredEvent:
         """Gives it its place: it is new."""
