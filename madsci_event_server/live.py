@@ -29,7 +29,11 @@ STORE_RETRY_MS: Final = 5000
 _FIRST_PAGE: Final = 200
 _MAX_PAGE: Final = 2000
 _PAGE_BYTES: Final = 512 * 1024
-_RUN_BYTES: Final = 1024 * 1024
+_FIRST_RUN: Final = 200
+_MAX_RUN: Final = 8000
+_RUN_BYTES: Final = 2 * 1024 * 1024
+_ALL_RUN_BYTES: Final = 8 * 1024 * 1024
+"""About what one run of each reader may take together: the more readers, the shorter runs they read."""
 _RUNS_AHEAD: Final = 2
 """How many runs are read while one is sent: one alone would begin only when the event loop is done with the socket."""
 _READERS_AHEAD: Final = 32
@@ -216,7 +220,7 @@ class Reader:
         self._query = query
         self._seq = self._began = seq
         self._new_until = new_until
-        self._page_size = _FIRST_PAGE
+        self._page_size, self._run_size = _FIRST_PAGE, _FIRST_RUN
         self._purged_told = 0
         self._judging = False
         self._runs = live.store if isinstance(live.store, RunStore) and not query.filters else None
@@ -280,9 +284,11 @@ class Reader:
         gap = self._gap(run.purged_through)
         written = [gap, *run.written] if gap else run.written
         size = sum(map(len, written))
-        self._page_size = min(_MAX_PAGE, _RUN_BYTES * (run.through - self._seq) // (size + 1) + 1)
+        readers = self._live.readers
+        run_bytes = min(_RUN_BYTES, _ALL_RUN_BYTES // readers)
+        self._run_size = min(_MAX_RUN, run_bytes * (run.through - self._seq) // (size + 1) + 1)
         self._seq = run.through
-        self._read_ahead(store, _RUNS_AHEAD if self._live.readers <= _READERS_AHEAD else 0)
+        self._read_ahead(store, _RUNS_AHEAD if readers <= _READERS_AHEAD else 0)
         return written
 
     def _read_ahead(self, store: RunStore, runs: int) -> None:
@@ -290,7 +296,7 @@ class Reader:
         committed = self._live.committed.seq
         start = self._ahead[-1].through if self._ahead else self._seq
         while len(self._ahead) < runs and start < committed:
-            through = min(committed, start + self._page_size)
+            through = min(committed, start + self._run_size)
             run = store.run_between(start, through, event_frame(self._live.store.store_id))
             self._ahead.append(_Ahead(start, through, asyncio.create_task(run)))
             start = through

@@ -1,7 +1,7 @@
 """`GET /events/stream`: events as they come, as Server-Sent Events. What it promises is in `live`."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -20,7 +20,7 @@ from madsci_event_server.query import MAX_LIMIT, EventQuery
 GOODBYE_SECONDS: Final = 1.0
 """How long a reader has to take the `bye` when the server stops."""
 STALLED_SECONDS: Final = 600.0
-"""How long a reader may take nothing at all before its connection is closed; it comes back where it was."""
+"""A reader that takes nothing at all for once to twice as long is cut off; it comes back where it was."""
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -93,6 +93,8 @@ class EventStream(Response):
         super().__init__()
         self._context = context
         self._reader = reader
+        self._taken = 0
+        self._waits = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Writes until there is nobody to write to."""
@@ -100,10 +102,12 @@ class EventStream(Response):
         left = asyncio.create_task(_left(receive))
         stopping = asyncio.create_task(self._context.stopping.wait())
         try:
-            await asyncio.wait([writing, left, stopping], return_when=asyncio.FIRST_COMPLETED)
+            takes_it = await self._ended(writing, left, stopping)
             if stopping.done():
                 await asyncio.wait([writing, left], timeout=GOODBYE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            takes_it = writing.done() and writing.result()  # raises what went wrong
+                takes_it = writing.done()
+            if writing.done():
+                writing.result()  # raises what went wrong
             if not takes_it and not left.done():
                 self._context.hang_up(scope)
                 await asyncio.wait([left], timeout=GOODBYE_SECONDS)
@@ -112,20 +116,31 @@ class EventStream(Response):
                 task.cancel()
             await asyncio.gather(writing, left, stopping, return_exceptions=True)
 
-    async def _write(self, send: Send) -> bool:
-        """Whether everything was taken, to the end."""
+    async def _ended(self, *tasks: asyncio.Task[Any]) -> bool:
+        """Returns once one of them has ended; False when none has, and the reader takes nothing any more.
+
+        Looked at now and then: a timer for each part would cost more than to send it.
+        """
+        while True:
+            taken = self._taken
+            done, _ = await asyncio.wait(tasks, timeout=STALLED_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return True
+            if self._waits and taken == self._taken:
+                return False
+
+    async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         messages = self._reader.messages()
         try:
             async for part in messages:
-                async with asyncio.timeout(STALLED_SECONDS):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-        except TimeoutError:
-            return False
+                self._waits = True
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                self._waits = False
+                self._taken += 1
         finally:
             await messages.aclose()
         await send({"type": "http.response.body", "body": b""})
-        return True
 
 
 async def _left(receive: Receive) -> None:

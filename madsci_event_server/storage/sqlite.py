@@ -140,7 +140,7 @@ class SQLiteStore:
 
     async def run_between(self, seq: int, through: int, frame: Frame) -> Run:
         """What `find` finds without any filter after this place in received order, written."""
-        return await self._database.read(
+        return await self._database.scan(
             lambda connection, _: sqlite_runs.run_between(connection, seq, through, frame), self._query_seconds
         )
 

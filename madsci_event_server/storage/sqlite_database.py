@@ -1,4 +1,4 @@
-"""Database: one SQLite file. Who may open it, the one thread that writes, the few that read, what its errors mean.
+"""Database: one SQLite file. Who may open it, the threads that write, read and scan, what its errors mean.
 
 Nothing here knows what the tables hold. Work comes as functions of a connection and runs in one transaction each, on
 threads of our own, so that the event loop never waits for a disk.
@@ -81,6 +81,7 @@ class Database:
         self._lock = FileLock(path.with_name(path.name + ".lock"))
         self._writing: ThreadPoolExecutor | None = None
         self._reading: ThreadPoolExecutor | None = None
+        self._scanning: ThreadPoolExecutor | None = None
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
         self.last_write_failed = False
@@ -95,11 +96,12 @@ class Database:
             await self.close()
             raise
         self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+        self._scanning = ThreadPoolExecutor(1, thread_name_prefix="sqlite-scanner")
 
     async def close(self) -> None:
         """Finishes what was begun, then closes; what is asked for later raises StoreUnavailable."""
-        executors = [executor for executor in (self._writing, self._reading) if executor is not None]
-        self._writing = self._reading = None
+        executors = [executor for executor in (self._writing, self._reading, self._scanning) if executor is not None]
+        self._writing = self._reading = self._scanning = None
         for executor in executors:
             await asyncio.to_thread(executor.shutdown)
         await asyncio.to_thread(self._close)
@@ -112,11 +114,24 @@ class Database:
 
     async def read(self, work: Callable[[sqlite3.Connection, TimeLimit], T], seconds: float) -> T:
         """What `work` finds in one snapshot. Raises QueryTimedOut after so many seconds, waiting included."""
-        if self._reading is None:
+        return await self._found(self._reading, work, seconds)
+
+    async def scan(self, work: Callable[[sqlite3.Connection, TimeLimit], T], seconds: float) -> T:
+        """The same for a long stretch of the file, which queries need not wait for: one such stretch at a time.
+
+        One thread finds about as much as the event loop can send. More of them spend more on waiting for each other,
+        and for the interpreter, than they gain.
+        """
+        return await self._found(self._scanning, work, seconds)
+
+    async def _found(
+        self, threads: ThreadPoolExecutor | None, work: Callable[[sqlite3.Connection, TimeLimit], T], seconds: float
+    ) -> T:
+        if threads is None:
             raise self._closed()
         limit = TimeLimit(seconds)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work, limit)
+            return await asyncio.get_running_loop().run_in_executor(threads, self._read, work, limit)
         except asyncio.CancelledError:
             limit.abandon()
             raise

@@ -15,18 +15,20 @@ MAX_RUN_BYTES: Final = 4 * 1024 * 1024
 
 # Scans along one key, with nothing between them and the aggregate: the order is the key's. Asking for it with ORDER BY
 # would copy each body once more.
-PLACES: Final = (
-    "SELECT count(*), total(seq - first_seq) FROM events INDEXED BY sqlite_autoindex_events_1"
-    " WHERE seq > :seq AND seq <= :through"
+RAISED_INTO: Final = (
+    "SELECT EXISTS (SELECT 1 FROM events INDEXED BY events_raised"
+    " WHERE seq <> first_seq AND seq > :seq AND seq <= :through)"
 )
-"""How many events have these places now, and 0 where none was raised into them."""
 UNRAISED_RUN: Final = (
     "SELECT CAST(group_concat(body, :between || first_seq || :new)"
-    f" FILTER (WHERE state < {ARCHIVED}) AS BLOB), count(*)"
+    f" FILTER (WHERE state < {ARCHIVED} AND seq = first_seq) AS BLOB)"
     " FROM events NOT INDEXED WHERE first_seq > :seq AND first_seq <= :through"
 )
-"""All but what goes before the first body and after the last; and how many events once had these places."""
-_FIRST: Final = f"SELECT first_seq FROM events WHERE first_seq > :seq AND state < {ARCHIVED} ORDER BY first_seq LIMIT 1"
+"""All but what goes before the first body and after the last."""
+_FIRST: Final = (
+    "SELECT first_seq FROM events NOT INDEXED"
+    f" WHERE first_seq > :seq AND state < {ARCHIVED} AND seq = first_seq ORDER BY first_seq LIMIT 1"
+)
 _WRITTEN: Final = ":begin || seq || CASE WHEN first_seq <= :seq THEN :again ELSE :new END || body || :end"
 RAISED_RUN: Final = (
     f"SELECT CAST(group_concat({_WRITTEN}, '') AS BLOB) FROM events INDEXED BY sqlite_autoindex_events_1"
@@ -58,14 +60,12 @@ def _run(connection: sqlite3.Connection, seq: int, through: int, frame: Frame) -
 
 
 def _written(connection: sqlite3.Connection, frame: Frame, values: dict[str, object]) -> tuple[bytes, ...]:
-    places, raised = connection.execute(PLACES, values).fetchone()
-    if not raised:
-        between = {**values, "between": frame.end + frame.begin}
-        bodies, once_there = connection.execute(UNRAISED_RUN, between).fetchone()
-        if once_there == places:  # none was raised away from here either
-            return () if bodies is None else (_before_first(connection, frame, values), bodies, frame.end.encode())
-    (whole,) = connection.execute(RAISED_RUN, values).fetchone()
-    return () if whole is None else (whole,)
+    (raised,) = connection.execute(RAISED_INTO, values).fetchone()
+    if raised:
+        (whole,) = connection.execute(RAISED_RUN, values).fetchone()
+        return () if whole is None else (whole,)
+    (bodies,) = connection.execute(UNRAISED_RUN, {**values, "between": frame.end + frame.begin}).fetchone()
+    return () if bodies is None else (_before_first(connection, frame, values), bodies, frame.end.encode())
 
 
 def _before_first(connection: sqlite3.Connection, frame: Frame, values: dict[str, object]) -> bytes:

@@ -88,4 +88,6 @@ MIGRATIONS: Final = (
         ),
     ),
     Migration("alerts", CREATE_ALERT_TABLES),
+    # Few are: whoever reads a long run asks only whether any is in it.
+    Migration("raised", ("CREATE INDEX events_raised ON events (seq) WHERE seq <> first_seq",)),
 )

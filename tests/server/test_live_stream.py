@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from madsci_event_server.api import stream as streaming
 from madsci_event_server.query import EventQuery
 from tests.factories import an_event
 from tests.live_server import LiveServer
@@ -337,6 +338,23 @@ async def test_readers_that_vanish_leave_nothing_behind(server: ThreadServer) ->
     await _until_readers(server, 0)
 
     assert server.context.live.queries == 0
+
+
+async def test_a_reader_that_takes_nothing_for_long_is_cut_off_and_others_are_not(
+    sqlite_server: ThreadServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.2)
+    stalled = await StalledReader.connected(sqlite_server.port)
+    async with reading(sqlite_server.url) as other:
+        await _until_readers(sqlite_server, 2)
+        await send(sqlite_server, *[{"event_data": "x" * 500_000} for _ in range(30)])
+        await other.events(30)
+        await _until_readers(sqlite_server, 1)
+        await asyncio.sleep(0.5)  # long enough to be cut off, had it anything to take
+        await send(sqlite_server, *numbered(1, 3))
+
+        assert await other.events(3) == ids(1, 3)
+    await stalled.close()
 
 
 async def test_stopping_says_goodbye_and_when_to_come_back(server: ThreadServer) -> None:

@@ -15,7 +15,7 @@ from madsci_event_server.storage.sqlite import SQLiteStore
 from madsci_event_server.storage.sqlite_counting import COUNT, FIRST, LAST
 from madsci_event_server.storage.sqlite_database import TimeLimit
 from madsci_event_server.storage.sqlite_finding import ARCHIVED_DOWN, ARCHIVED_WITH, RANGE_DOWN, RANGE_UP, find
-from madsci_event_server.storage.sqlite_runs import PLACES, RAISED_RUN, UNRAISED_RUN
+from madsci_event_server.storage.sqlite_runs import RAISED_INTO, RAISED_RUN, UNRAISED_RUN
 from tests.factories import NODES, NOON, SERVED_BY_AN_INDEX, a_query, one_of_many
 
 
@@ -108,6 +108,6 @@ def test_a_run_is_in_the_order_of_its_key(lab: Path, statement: str, plan: str) 
 
 def test_whether_a_run_has_raised_events_is_read_from_an_index(lab: Path) -> None:
     with closing(sqlite3.connect(lab)) as connection:
-        rows = connection.execute(f"EXPLAIN QUERY PLAN {PLACES}", {"seq": 0, "through": 9})
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {RAISED_INTO}", {"seq": 0, "through": 9})
 
-        assert any("USING COVERING INDEX sqlite_autoindex_events_1" in row[3] for row in rows)
+        assert any("USING COVERING INDEX events_raised (seq>? AND seq<?)" in row[3] for row in rows)
