@@ -268,11 +268,13 @@ class Reader:
         if self._runs is not None and self._seq >= self._new_until:
             return await self._run(self._runs)
         live = self._live
-        known = live.committed.seq  # what is committed so far the store has, too
+        known = live.committed.seq  # what is committed so far the store has, too; it may have more
         events, end = await self._page(self._query.resolved(live.store.names_directory))
+        if end is None:
+            end = max(known, events[-1].seq) if events else known
         parts = [stream_message(live.store.store_id, stored, again=self._was_passed(stored)) for stored in events]
         parts.insert(0, self._gap(await live.store.purged_through()))
-        self._seq = known if end is None else end
+        self._seq = end
         return [whole] if (whole := b"".join(parts)) else ()
 
     async def _run(self, store: RunStore) -> Sequence[bytes]:

@@ -178,6 +178,19 @@ async def test_what_another_server_commits_only_has_to_wake_readers() -> None:
         assert await events_until(messages, 4) == ["d"]
 
 
+async def test_what_is_read_before_it_is_told_of_comes_once() -> None:
+    """The store holds another server's commit before the news of it is here."""
+    async with MemoryStore() as store, running(store) as one, running(store) as two, following(one) as messages:
+        await one.add(an_event(id="a"))
+        one.live.forget()
+        await two.add(an_event(id="b"))
+        found = await events_until(messages, 1)
+        one.ingest.committed.reach(2)
+        await one.add(an_event(id="c"))
+
+        assert found + await events_until(messages, 3) == ["a", "b", "c"]
+
+
 async def test_too_many_readers_are_refused() -> None:
     async with alone(max_readers=1) as server, following(server):
         with pytest.raises(Overloaded):
