@@ -11,6 +11,7 @@ from madsci_event_server.errors import InvalidEvent, shown
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_BASIC_DATE_CHARACTERS: Final = 8
 _EPOCH_MILLISECONDS_FROM: Final = 2e10
 """Epoch numbers above this are milliseconds, as pydantic (so MADSci) reads them."""
 
@@ -71,14 +72,29 @@ def as_number(value: object) -> float:
         return math.nan
 
 
+def _is_epoch(text: str) -> bool:
+    """Whether it is digits alone, and no date of eight.
+
+    Read as ISO 8601 some thirteen of them are a minute of the year 1795: `17951223`, any separator, `0459`.
+    """
+    return text.isdecimal() and len(text) != _BASIC_DATE_CHARACTERS
+
+
+def _from_iso(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(text.upper())  # RFC 3339 allows `t` and `z`, Python does not
+
+
 def _as_datetime(value: object) -> datetime:
     if isinstance(value, datetime):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and not _is_epoch(value):
         try:
-            return datetime.fromisoformat(value.strip())
+            return _from_iso(value.strip())
         except ValueError:
-            pass  # perhaps an epoch number in a string
+            pass  # perhaps an epoch number with a sign or a fraction
     number = as_number(value)
     if not math.isfinite(number):
         raise ValueError

@@ -92,7 +92,7 @@ class Cursor(NamedTuple):
         Raises CursorExpired for another store's cursor, InvalidQuery for text that is none or of another order.
         """
         found = _CURSOR.fullmatch(text)
-        if found is None:
+        if found is None or int(found["position"]) >= _INT64 or abs(int(found["time"])) >= _INT64:
             raise InvalidQuery("after", f"{shown(text)} is not a cursor; pass one back unchanged", value=text)
         if found["store"] != store_id:
             raise CursorExpired("after: this cursor is of another store; start again without it")
@@ -101,7 +101,11 @@ class Cursor(NamedTuple):
         return cls(store_id, found["order"], int(found["position"]), int(found["time"]))
 
 
-_CURSOR = re.compile(r"(?P<order>[rta])\.(?P<store>[0-9a-z]{1,32})\.(?P<position>\d{1,19})\.(?P<time>-?\d{1,19})")
+_CURSOR = re.compile(
+    r"(?P<order>[rta])\.(?P<store>[0-9a-z]{1,32})\.(?P<position>[0-9]{1,19})\.(?P<time>-?[0-9]{1,19})"
+)
+_INT64: Final = 2**63
+"""No store has a place beyond it."""
 
 
 def cursor_letter(order: Order) -> Literal["r", "t", "a"]:
@@ -224,14 +228,25 @@ class EventQuery(BaseModel):
     def _parse_minimum(cls, value: object) -> object:
         if isinstance(value, int) and not isinstance(value, bool):
             return max(-1, min(value, 2**31))
-        if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 10:
+        if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 10:
             return int(value)
         return None if value is None else int(_query_level(value, "level"))
 
     @field_validator("log_level", mode="before")
     @classmethod
     def _parse_levels(cls, value: object) -> object:
-        return tuple(_query_level(item, "log_level") for item in _as_list(value))
+        wanted, excluded = [], set()
+        for item in _as_list(value):
+            if isinstance(item, str) and item.startswith("!"):
+                excluded.add(_query_level(item[1:], "log_level"))
+            else:
+                wanted.append(_query_level(item, "log_level"))
+        if not excluded:
+            return tuple(wanted)
+        left = tuple(level for level in wanted or EventLogLevel if level not in excluded)
+        if not left:
+            raise InvalidQuery("log_level", "leaves no level that could match; take a `!` away", value=value)
+        return left
 
     @field_validator(*_TERM_FIELDS, mode="before")
     @classmethod

@@ -80,6 +80,9 @@ def test_what_is_no_type_is_refused(value: object) -> None:
         (1795435200000, NOON),
         (1795435200.25, NOON + timedelta(milliseconds=250)),
         ("1795435200", NOON),
+        ("1795122310459", NOON - timedelta(seconds=312889, milliseconds=541)),
+        ("20261123", NOON - timedelta(hours=12)),
+        ("2026-11-23t12:00:00z", NOON),
     ],
 )
 def test_a_timestamp_is_an_instant_whatever_its_form(value: object, instant: datetime) -> None:

@@ -53,6 +53,7 @@ def finds(*parameters: tuple[str, str], **document: Any) -> bool:
         ("level", "40", "50"),
         ("level", "-1", "41"),
         ("log_level", "error", "warning"),
+        ("log_level", "!warning", "!error"),
         ("kind", "action_failed", "log_error"),
         ("kind", "ACTION_*", "workflow_*"),
         ("kind", "*failed", "*fail"),
@@ -95,6 +96,13 @@ def test_values_of_one_filter_are_alternatives_and_filters_must_all_hold() -> No
     assert not finds(("kind", "action_*"), ("node", "leg"))
 
 
+def test_levels_can_be_excluded() -> None:
+    assert EventQuery.from_parameters([("log_level", "!debug"), ("log_level", "!error")]).levels == (0, 20, 30, 50)
+    assert EventQuery(log_level=("error", "info", "!error")).levels == (20,)
+    with pytest.raises(InvalidQuery, match="log_level: leaves no level"):
+        EventQuery(log_level=("error", "!error"))
+
+
 def test_archived_events_are_left_out_unless_asked_for() -> None:
     archived = event().changed(archived=True, archived_at=datetime.now(UTC))
 
@@ -129,6 +137,7 @@ def test_a_time_without_zone_is_the_labs() -> None:
         ("sources", "x", "is not a parameter"),
         ("selector", "source", "JSON body of POST /events/query"),
         ("level", "loud", "use notset, debug"),
+        ("level", "--5", "use notset, debug"),
         ("log_level", "25", "use notset, debug"),
         ("kind", "a b", "letters"),
         ("kind", "", "give text"),
@@ -208,7 +217,13 @@ def test_a_cursor_is_good_for_its_own_store_and_order_only() -> None:
         Cursor.decode(text, store_id="abc", order="received")
 
 
-@pytest.mark.parametrize("text", ["", "x", "t.abc", "t.abc.x.0", "r.abc.-1.0", "t.abc.1.0\n", "t.ABC.1.0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "t.abc", "t.abc.x.0", "r.abc.-1.0", "t.abc.1.0\n", "t.ABC.1.0", "t.abc.\u0661.0"),
+        *("t.abc.9223372036854775808.0", "t.abc.1.-9223372036854775808", "t.abc.1.9999999999999999999"),
+    ],
+)
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(InvalidQuery, match="is not a cursor"):
         Cursor.decode(text, store_id="abc", order="time")
