@@ -8,6 +8,7 @@ from madsci_event_server.event import EventLogLevel, us_to_time
 from madsci_event_server.storage.base import Bucket
 
 MAX_BUCKETS: Final = 1000
+MAX_INTERVAL_SECONDS: Final = 366 * 86400
 _SECOND_US: Final = 1_000_000
 _HANDY_INTERVALS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 604800)
 
@@ -20,7 +21,7 @@ def bucket_start_us(time_us: int, interval_seconds: int) -> int:
 
 def check_interval(interval_seconds: int) -> None:
     """Raises InvalidQuery for an interval that is none."""
-    if not 1 <= interval_seconds <= 366 * 86400:
+    if not 1 <= interval_seconds <= MAX_INTERVAL_SECONDS:
         raise InvalidQuery("interval", f"{interval_seconds} is not a number of seconds from 1 to a year")
 
 
@@ -29,10 +30,12 @@ def check_range(first_us: int, last_us: int, interval_seconds: int) -> None:
     start, end = (bucket_start_us(moment, interval_seconds) for moment in (first_us, last_us))
     count = (end - start) // (interval_seconds * _SECOND_US) + 1
     if count > MAX_BUCKETS:
+        fitting = fitting_interval(first_us, last_us)
+        wider = f"interval={fitting} or " if fitting <= MAX_INTERVAL_SECONDS else ""
         raise InvalidQuery(
             "interval",
             f"{interval_seconds} s would make {count} buckets, and at most {MAX_BUCKETS} are given; "
-            f"use interval={fitting_interval(first_us, last_us)} or a shorter time range",
+            f"use {wider}a shorter time range",
         )
 
 

@@ -108,7 +108,7 @@ class ArraySplitter:
         self._index = 0
         self._depth = 0
         self._in_string = self._escaped = False
-        self._ended = self._after_comma = False
+        self._ended = self._after_comma = self._closed_wrongly = False
 
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """The items that this chunk completes."""
@@ -131,6 +131,7 @@ class ArraySplitter:
             elif self._depth == 1:
                 self._add(chunk[start : at - 1])
                 start = at
+                self._closed_wrongly = mark == _BRACE
                 yield from self._take(last=mark != _COMMA)
         self._add(chunk[start:])
 
@@ -139,6 +140,8 @@ class ArraySplitter:
         if not self._ended:
             problem = InvalidInput("body", "ends before the array's closing ]; send the rest again, from this item on")
             yield Item(self._index, b"", problem)
+        elif self._closed_wrongly:
+            yield Item(self._index, b"", InvalidInput("body", "has a } where the array's closing ] belongs"))
         elif self._size:
             problem = InvalidInput("body", "goes on after the array's closing ]; send one array")
             yield Item(self._index, b"", problem)
@@ -176,7 +179,7 @@ class ArraySplitter:
         return len(chunk) if self._in_string else end + 1
 
 
-_QUOTE, _COMMA = b'",'
+_QUOTE, _COMMA, _BRACE = b'",}'
 _OPENING: Final = frozenset(b"[{")
 _CLOSING: Final = frozenset(b"]}")
 

@@ -19,6 +19,7 @@ from madsci_event_server.api.documented import (
     operation,
 )
 from madsci_event_server.api.parameters import only, query_of, whole_number
+from madsci_event_server.counting import MAX_INTERVAL_SECONDS
 from madsci_event_server.errors import InvalidQuery
 from madsci_event_server.event import format_time
 from madsci_event_server.query import EventQuery
@@ -28,7 +29,6 @@ DEFAULT_FIELDS: Final = ("log_level", "kind", "node_id")
 DEFAULT_FACET_VALUES: Final = 20
 MAX_FACET_FIELDS: Final = 20
 DEFAULT_INTERVAL_SECONDS: Final = 60
-_YEAR_SECONDS: Final = 366 * 86400
 _PAGE: Final = ("order", "after")
 _PAGE_AND_SIZE: Final = (*_PAGE, "limit")
 
@@ -133,7 +133,7 @@ async def histogram_of_search(request: Request) -> Response:
 
 async def _histogram(request: Request, query: EventQuery) -> Response:
     interval = whole_number(
-        request, "interval", DEFAULT_INTERVAL_SECONDS, least=1, most=_YEAR_SECONDS, else_use="it is in seconds"
+        request, "interval", DEFAULT_INTERVAL_SECONDS, least=1, most=MAX_INTERVAL_SECONDS, else_use="it is in seconds"
     )
     store = context_of(request).store
     buckets = [

@@ -9,7 +9,7 @@ class _HeadAnswered(OSError):
 
 
 class Door:
-    """Reads `//event` as `/event`, answers HEAD wherever GET is, and is quiet about clients that left.
+    """Reads `//event` and `/event/` as `/event`, answers HEAD wherever GET is, and is quiet about clients that left.
 
     MADSci's clients of 2025 join their server's address and `/event` without looking for the slash between.
     """
@@ -23,6 +23,8 @@ class Door:
             return
         if scope["path"].startswith("//"):
             scope["path"] = "/" + scope["path"].lstrip("/")
+        if scope["path"] == "/event/":  # no event's id is empty
+            scope["path"] = "/event"
         try:
             if scope["method"] == "HEAD":
                 await self._app({**scope, "method": "GET"}, receive, _headers_only(send))

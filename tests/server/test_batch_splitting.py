@@ -46,6 +46,11 @@ def test_any_bytes_are_split_the_same_wherever_they_are_cut(junk: bytes, cuts: l
         assert split(body, cuts) == split(body, [])
 
 
+@given(st.lists(st.integers(min_value=0), max_size=8))
+def test_an_array_is_closed_by_its_own_bracket(cuts: list[int]) -> None:
+    assert split(b'[{"a": 1}}', cuts) == [b'{"a": 1}', "has a } where the array's closing ] belongs"]
+
+
 @given(items, st.integers(min_value=1, max_value=40), st.lists(st.integers(min_value=0), max_size=8))
 def test_the_limit_is_each_items_own(sent: list[object], limit: int, cuts: list[int]) -> None:
     texts = [json.dumps(item).encode() for item in sent]

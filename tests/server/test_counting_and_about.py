@@ -67,6 +67,13 @@ async def test_too_many_buckets_say_which_interval_would_do(client: httpx.AsyncC
     assert "interval=60" in detail(await client.get("/events/histogram", params={"interval": 1}), 422)
 
 
+async def test_no_interval_is_named_that_would_be_refused_too(client: httpx.AsyncClient) -> None:
+    await post_at(client, "0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z")
+
+    said = detail(await client.get("/events/histogram", params={"interval": 3600}), 422)
+    assert said.endswith("use a shorter time range")
+
+
 async def test_names(client: httpx.AsyncClient) -> None:
     event = await post(client, "ready", event_data={"node_id": NODE, "node_name": "liquidhandler_1"})
 
