@@ -284,7 +284,7 @@ def _bind_address(address: str) -> tuple[str, int]:
     except ValueError:
         parts = urlsplit("")
         port = 0
-    if not parts.hostname:
+    if not parts.hostname or parts.scheme not in ("http", "https"):
         raise InvalidSettings(
             "EVENT_SERVER_URL", f"{shown(address)} is not an address; use http://HOST:PORT", value=address
         )

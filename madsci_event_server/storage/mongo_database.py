@@ -5,6 +5,7 @@ reader in received order could be past a place that is then given again.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,7 +28,14 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
-from madsci_event_server.errors import InvalidSettings, QueryTimedOut, StoreError, StoreUnavailable, StoreUnusable
+from madsci_event_server.errors import (
+    InvalidSettings,
+    QueryTimedOut,
+    StoreError,
+    StoreUnavailable,
+    StoreUnusable,
+    shown,
+)
 from madsci_event_server.storage.mongo_writer import DURABLE, Document, Writer, Writing, nothing
 
 Session = AsyncClientSession
@@ -44,6 +52,9 @@ DEFAULT_NAME: Final = "madsci_event_log"
 """The database where an address names none: not MADSci's own, which is `madsci_events`."""
 LOOKUP_SECONDS: Final = 10.0
 """For what takes no query: it is served by an index."""
+_NAME: Final = re.compile(r"[^/\\. \"$\0]+")
+_MAX_NAME_BYTES: Final = 63
+_MONGODBS_OWN: Final = {"admin", "local", "config"}
 _SELECTION_MS: Final = 3000
 """How long one operation waits for a primary before the database counts as away."""
 _NOT_ALLOWED: Final = {13, 18, 8000}
@@ -225,6 +236,13 @@ def _read_address(url: str) -> tuple[str, str]:
         raise InvalidSettings("db_url", f"mongodb://{hosts} cannot be used: {_first_line(error)}") from None
     if not hosts:
         raise InvalidSettings("db_url", "names no host; use mongodb://HOST:27017/NAME")
+    if name in _MONGODBS_OWN or not _NAME.fullmatch(name) or len(name.encode()) > _MAX_NAME_BYTES:
+        raise InvalidSettings(
+            "db_url",
+            f"{shown(name)} cannot be the name of a database of ours; use up to {_MAX_NAME_BYTES} letters, digits, "
+            "'_' and '-', but none of MongoDB's own",
+            value=name,
+        )
     return f"{hosts}/{name}", name
 
 

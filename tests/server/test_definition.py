@@ -303,6 +303,12 @@ def test_flag_environment_definition_default_in_that_order() -> None:
     assert "max_event_bytes" not in settings.origins
 
 
+@pytest.mark.parametrize("address", ["ftp://localhost:8001", "http://", "http://localhost:x", "http://localhost:99999"])
+def test_an_address_nobody_can_dial_is_refused(address: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^EVENT_SERVER_URL: .* use http://HOST:PORT"):
+        Settings.read({"EVENT_SERVER_URL": address})
+
+
 # --- which file ------------------------------------------------------------------------------------------------------
 
 

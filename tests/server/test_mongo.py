@@ -15,7 +15,7 @@ import httpx
 import pymongo
 import pytest
 
-from madsci_event_server.errors import StoreUnavailable, StoreUnusable
+from madsci_event_server.errors import InvalidSettings, StoreUnavailable, StoreUnusable
 from madsci_event_server.ingest import Ingest
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore, Outcome, SeenName, SharedStore
@@ -25,6 +25,12 @@ from tests.factories import NODES, NOON, a_query, an_event
 from tests.live_server import LiveServer
 from tests.mongod import Mongod
 from tests.processes import Process
+
+
+@pytest.mark.parametrize("name", ["a.b", "a$b", "a%20b", "a%2Fb", "a%00b", "x" * 64, "\u00e9" * 32, "admin", "local"])
+def test_a_name_no_database_of_ours_can_have_is_refused(name: str, lab: Path) -> None:
+    with pytest.raises(InvalidSettings, match="^db_url: "):
+        open_store(f"mongodb://localhost/{name}", lab_directory=lab)
 
 
 @pytest.fixture
