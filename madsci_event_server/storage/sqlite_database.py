@@ -184,6 +184,8 @@ class Database:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(f"its directory cannot be made ({error.strerror})", _ELSEWHERE) from None
+        if self.path.is_dir():
+            raise self._unusable("it is a directory", "name a file in it with --db")
 
     def _acquire_lock(self) -> None:
         try:

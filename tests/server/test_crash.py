@@ -108,6 +108,12 @@ def test_a_database_of_something_else(lab: Path) -> None:
     assert "events.db" in refusal(lab, "sqlite:///events.db")
 
 
+def test_a_directory_is_no_database(lab: Path) -> None:
+    (lab / "events").mkdir()
+
+    assert "it is a directory; name a file in it" in refusal(lab, "sqlite:///events")
+
+
 def test_a_directory_that_cannot_be_made(lab: Path) -> None:
     (lab / "file").write_text("")
 
