@@ -84,6 +84,8 @@ class Database:
         self._scanning: ThreadPoolExecutor | None = None
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
+        self._file_number: int | None = None
+        """By which its file system knows the file, wherever it is moved."""
         self.last_write_failed = False
         """Whether the last transaction found the disk full or away."""
 
@@ -150,6 +152,7 @@ class Database:
     # --- On the writer's thread ---
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_in_place()
         try:
             if self._writer is None:
                 self._writer = self._connect()
@@ -161,6 +164,14 @@ class Database:
             raise self._meaning(error) from error
         self.last_write_failed = False
         return done
+
+    def _check_in_place(self) -> None:
+        """SQLite goes on writing to a file that was deleted or moved; what is stored there nobody will find again."""
+        if _file_number(self.path) != self._file_number:
+            raise StoreUnavailable(
+                f"the event database {self.path} is not in its place any more, it was moved, deleted or replaced; "
+                "put it back, or start the server again"
+            )
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
@@ -176,6 +187,7 @@ class Database:
             self._check_ours(self._writer)
             self._use_write_ahead_log(self._writer)
             self._migrate(self._writer)
+            self._file_number = _file_number(self.path)
         except sqlite3.Error as error:
             raise self._meaning_at_opening(error) from error
 
@@ -339,6 +351,13 @@ def _set_up(connection: sqlite3.Connection, options: Iterable[str]) -> sqlite3.C
 def _code(error: sqlite3.Error) -> int:
     """SQLite's primary result code; 0 for errors of Python's module itself, which are mistakes of ours."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _file_number(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _number(connection: sqlite3.Connection, statement: str) -> int:

@@ -120,3 +120,25 @@ def test_what_was_acknowledged_is_there_after_a_crash_on_a_full_disk(server: Liv
     server.start()
 
     assert stored_ids(client) == set(acknowledged)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_acknowledged_into_a_file_that_was_taken_away(
+    server: LiveServer, client: httpx.Client, replaced: bool
+) -> None:
+    """SQLite would go on writing to it, and who looks in its place tomorrow would find nothing of that."""
+    path = Path(server.db.removeprefix("sqlite:///"))
+    client.post("/event", json=an_event("before")).raise_for_status()
+    path.rename(path.with_name("elsewhere.db"))
+    if replaced:
+        path.write_bytes(b"")
+    refused = client.post("/event", json=an_event("meanwhile"))
+    health = client.get("/health")
+    path.with_name("elsewhere.db").rename(path)
+    again = client.post("/event", json=an_event("after"))
+
+    assert_says_where(refused, server)
+    assert "moved, deleted or replaced" in refused.json()["detail"]
+    assert health.status_code == 503
+    assert again.headers["event-outcome"] == "stored"
+    assert stored_ids(client) == {"before", "after"}
