@@ -101,9 +101,7 @@ class Cursor(NamedTuple):
         return cls(store_id, found["order"], int(found["position"]), int(found["time"]))
 
 
-_CURSOR = re.compile(
-    r"(?P<order>[rta])\.(?P<store>[0-9a-z]{1,32})\.(?P<position>[0-9]{1,19})\.(?P<time>-?[0-9]{1,19})"
-)
+_CURSOR = re.compile(r"(?P<order>[rta])\.(?P<store>[0-9a-z]{1,32})\.(?P<position>[0-9]{1,19})\.(?P<time>-?[0-9]{1,19})")
 _INT64: Final = 2**63
 """No store has a place beyond it."""
 

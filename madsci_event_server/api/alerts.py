@@ -13,7 +13,7 @@ from starlette.responses import Response
 from madsci_event_server.alerts.alerting import LONGEST_SILENCE, Alerting
 from madsci_event_server.api import alerts_documented as documented
 from madsci_event_server.api.answers import json_answer
-from madsci_event_server.api.bodies import MAX_QUERY_BYTES, read_body
+from madsci_event_server.api.bodies import read_question
 from madsci_event_server.api.context import Context, context_of
 from madsci_event_server.api.parameters import flag, one, only, whole_number
 from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
@@ -208,7 +208,7 @@ def _states(request: Request, known: type[_State], default: tuple[_State, ...]) 
 
 async def _fields(request: Request, *known: str) -> Mapping[str, Any]:
     """The fields of a body; none where there is no body."""
-    body = await read_body(request.scope, request.receive, MAX_QUERY_BYTES)
+    body = await read_question(request)
     document = parse_json(body) if body.strip() else {}
     if not isinstance(document, dict):
         raise InvalidInput("body", f"must be a JSON object with {', '.join(known)}", value=document)

@@ -7,19 +7,24 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
 from madsci_event_server.api.context import context_of
-from madsci_event_server.errors import InvalidQuery, TooLarge
+from madsci_event_server.errors import InvalidInput, InvalidQuery, TooLarge, shown
 from madsci_event_server.json_text import parse_json
 from madsci_event_server.query import EventQuery
 
 MAX_QUERY_BYTES: Final = 1024 * 1024
 """A selector or a list of ids beyond this is no question a person or a program of ours asks."""
 
+_COMPRESSIONS: Final = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"})
+"""What a body may be sent in; anything else there, such as `utf-8`, changes nothing."""
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises TooLarge before more than `limit` bytes are held, ClientDisconnect."""
+
+async def read_body(scope: Scope, receive: Receive, limit: int, way_out: str = "raise EVENT_MAX_EVENT_BYTES") -> bytes:
+    """The whole body. Raises TooLarge before more than `limit` bytes are held, InvalidInput, ClientDisconnect."""
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > limit:
-            raise _too_large(limit)
+            raise _too_large(limit, way_out)
+        if name == b"content-encoding":
+            _check_plain(value)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
@@ -30,17 +35,29 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         async for part in _rest(receive):
             size += len(part)
             if size > limit:
-                raise _too_large(limit)
+                raise _too_large(limit, way_out)
             parts.append(part)
         body = b"".join(parts)
     if len(body) > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, way_out)
     return body
+
+
+def check_plain(scope: Scope) -> None:
+    """Raises InvalidInput for a body that is compressed: read as it is, it would be taken for garbage."""
+    for name, value in scope["headers"]:
+        if name == b"content-encoding":
+            _check_plain(value)
 
 
 async def read_json(request: Request) -> Any:
     """The JSON value of a body that asks for something. Raises InvalidInput, TooLarge, ClientDisconnect."""
-    return parse_json(await read_body(request.scope, request.receive, MAX_QUERY_BYTES))
+    return parse_json(await read_question(request))
+
+
+async def read_question(request: Request) -> bytes:
+    """The body that asks for something, or is empty. Raises InvalidInput, TooLarge, ClientDisconnect."""
+    return await read_body(request.scope, request.receive, MAX_QUERY_BYTES, "ask in parts")
 
 
 async def query_in_body(request: Request, *, refused: Collection[str]) -> EventQuery:
@@ -69,5 +86,11 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
 _rest = chunks
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge("body", f"is larger than {limit} bytes; send less at once, or raise EVENT_MAX_EVENT_BYTES")
+def _check_plain(encoding: bytes) -> None:
+    text = encoding.decode("latin-1")
+    if not _COMPRESSIONS.isdisjoint(text.lower().replace(",", " ").split()):
+        raise InvalidInput("Content-Encoding", f"{shown(text)} is not read here; send the body as it is", value=text)
+
+
+def _too_large(limit: int, way_out: str) -> TooLarge:
+    return TooLarge("body", f"is larger than {limit} bytes; send less at once, or {way_out}")

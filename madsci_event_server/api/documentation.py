@@ -79,7 +79,7 @@ PLAIN_ROUTES: Final[dict[str, Schema]] = {
                     "rejected": [{"index": 1, "error": "log_level: 'loud' is not a level; use ..."}],
                 },
             ),
-            refused=(503,),
+            refused=(422, 503),
             body=json_body(
                 "A JSON array, or one event a line (NDJSON); of any length, it is read as it comes",
                 {"type": "array", "items": ref("SentEvent")},

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.batches import BatchSplitter
-from madsci_event_server.api.bodies import chunks, read_body
+from madsci_event_server.api.bodies import check_plain, chunks, read_body
 from madsci_event_server.api.context import Context, scope_context
 from madsci_event_server.api.problems import problem, problem_text
 from madsci_event_server.errors import InvalidInput, Overloaded, StoreError
@@ -59,6 +59,7 @@ class PostEvents:
     """`POST /events`: each item judged by itself, committed in chunks while the next is read and parsed."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        check_plain(scope)
         batch = _Batch(scope_context(scope))
         try:
             await batch.take(receive)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from madsci_event_server.api.answers import JSON, by_id, gather, next_headers, pages, stream
-from madsci_event_server.api.bodies import MAX_QUERY_BYTES, read_body
+from madsci_event_server.api.bodies import MAX_QUERY_BYTES, read_question
 from madsci_event_server.api.context import Context, context_of
 from madsci_event_server.api.documented import (
     EVENT_ID,
@@ -158,7 +158,7 @@ async def _passed(context: Context, query: EventQuery, offset: int) -> EventQuer
 
 
 async def _selector(request: Request) -> object:
-    body = await read_body(request.scope, request.receive, MAX_QUERY_BYTES)
+    body = await read_question(request)
     text = one(request, "selector")
     if text is None:
         return _selector_object(parse_json(body, "selector"))

@@ -173,7 +173,9 @@ REFUSED = [
     Refused("POST", "/events/query?selector=" + "-" * 5000 + "1", None, "selector", "JSON body"),
     Refused("POST", "/events/query?selector={}", "{}", "selector", "once"),
     Refused("POST", "/events/query?level=error", "{}", "level", "selector"),
-    Refused("POST", "/events/query", b"{" + b" " * 1_048_576 + b"}", "body", "1048576", 413),
+    Refused(
+        "POST", "/events/query", b"{" + b" " * 1_048_576 + b"}", "body", "1048576 bytes; send less at once, or ask", 413
+    ),
     # searching
     search("", "body", "empty"),
     search("[]", "body", "JSON object"),

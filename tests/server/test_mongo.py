@@ -29,7 +29,7 @@ from tests.processes import Process
 
 @pytest.mark.parametrize("name", ["a.b", "a$b", "a%20b", "a%2Fb", "a%00b", "x" * 64, "\u00e9" * 32, "admin", "local"])
 def test_a_name_no_database_of_ours_can_have_is_refused(name: str, lab: Path) -> None:
-    with pytest.raises(InvalidSettings, match="^db_url: "):
+    with pytest.raises(InvalidSettings, match=r"^db_url: "):
         open_store(f"mongodb://localhost/{name}", lab_directory=lab)
 
 

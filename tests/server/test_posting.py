@@ -1,6 +1,7 @@
 """POST /event and POST /events: what becomes of an event that is sent."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -43,6 +44,23 @@ async def test_the_content_type_does_not_matter(client: httpx.AsyncClient, conte
     answer = await client.post("/event", content=b'{"event_data": {"message": "x"}}', headers=headers)
 
     assert answer.json()["event_data"] == {"message": "x"}
+
+
+@pytest.mark.parametrize("path", ["/event", "/events", "/events/query", "/events/search", "/alerts/test"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity, GZIP", "deflate", "br", "zstd"])
+async def test_a_compressed_body_is_refused_as_such(client: httpx.AsyncClient, path: str, encoding: str) -> None:
+    headers = {"content-encoding": encoding}
+
+    said = detail(await client.post(path, content=gzip.compress(b"{}"), headers=headers), 422)
+
+    assert said == f"Content-Encoding: {encoding!r} is not read here; send the body as it is"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "utf-8", ""])
+async def test_an_encoding_that_changes_nothing_does_not_matter(client: httpx.AsyncClient, encoding: str) -> None:
+    answer = await client.post("/event", content=b'{"event_data": 1}', headers={"content-encoding": encoding})
+
+    assert answer.json()["event_data"] == 1
 
 
 @pytest.mark.parametrize("path", ["//event", "///event", "/event/", "//event/"])
