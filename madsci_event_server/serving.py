@@ -21,6 +21,7 @@ from starlette.types import Scope
 from madsci_event_server.api.context import Context
 from madsci_event_server.app import create_app
 from madsci_event_server.errors import CannotServe, InvalidSettings, StoreUnavailable
+from madsci_event_server.protocol import Protocol
 from madsci_event_server.settings import Settings, without_credentials
 
 STOP_SECONDS: Final = 5
@@ -137,6 +138,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         raise InvalidSettings("--tls-cert", "and --tls-key go together; give both or neither")
     config = uvicorn.Config(
         app,
+        http=Protocol,
         lifespan="off",
         log_config=None,
         log_level="warning",

@@ -1,5 +1,6 @@
 """The server as a process: how it starts, what it says, how it ends, and what stops it from starting."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -11,9 +12,10 @@ import httpx
 import pytest
 
 from madsci_event_server.errors import CannotServe
+from madsci_event_server.protocol import MAX_HEAD_BYTES
 from madsci_event_server.serving import listen
 from tests.live_server import LiveServer
-from tests.processes import Process, free_port
+from tests.processes import WAIT_SECONDS, Process, free_port
 
 
 def server(*options: str | Path) -> Process:
@@ -180,3 +182,41 @@ def test_all_sockets_are_closed_when_one_cannot_be_had() -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)), pytest.raises(CannotServe, match="in use"):
         listen("localhost", port)
+
+
+def exchange(port: int, request: bytes) -> tuple[bytes, dict[str, object]]:
+    """The status line and the JSON of what the server says before it hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as connection:
+        connection.sendall(request)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.partition(b"\r\n")[0], json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "GET /events?search=stra\u00dfe HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+        b"GET /events?search=" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Length: two\r\n\r\n{}",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_refused_in_the_shape_of_every_refusal(lab: Path, request_: bytes) -> None:
+    with LiveServer(lab, db="memory:") as running:
+        status, said = exchange(running.port, request_)
+
+    assert status == b"HTTP/1.1 400 Bad Request"
+    assert "percent-encode what is not ASCII" in str(said["detail"])
+    assert said["errors"] == []
+
+
+def test_headers_without_end_are_hung_up_on(lab: Path) -> None:
+    with LiveServer(lab, db="memory:") as running, running.client() as client:
+        status, said = exchange(running.port, b"GET /health HTTP/1.1\r\nX-Long: " + b"x" * MAX_HEAD_BYTES)
+
+        assert status == b"HTTP/1.1 431 Request Header Fields Too Large"
+        assert "larger than 262144 bytes" in str(said["detail"])
+        long = {"X-Long": "x" * 100_000}
+        assert [client.get("/health", headers=long).status_code for _ in range(4)] == [200] * 4
+        assert client.post("/events", json=["x" * 500_000] * 3).status_code == 200

@@ -1,0 +1,56 @@
+"""Uvicorn's HTTP protocol, which refuses what is no request in our words, and a head that has no end."""
+
+from typing import Any, Final
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from madsci_event_server.json_text import encode_json
+
+MAX_HEAD_BYTES: Final = 256 * 1024
+"""Of a request's first line and headers. The parser has no limit but for the address: 64 kB."""
+
+_NO_REQUEST: Final = (
+    "this is no HTTP request that can be read; percent-encode what is not ASCII in an address "
+    "(curl: -G --data-urlencode 'search=...') and keep it below 64 kB; https is spoken with --tls-cert only"
+)
+_TOO_LARGE: Final = f"the headers are larger than {MAX_HEAD_BYTES} bytes; send less in them"
+
+
+class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # whichever Uvicorn finds on this machine
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_bytes = 0
+        """What has come of a head that has not ended."""
+
+    def data_received(self, data: bytes) -> None:
+        """Hands on what has come; hangs up where a head takes too much."""
+        super().data_received(data)
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
+        else:
+            self._head_bytes = 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn's answer to what its parser cannot read, in the shape of every other refusal."""
+        self._refuse(b"400 Bad Request", _NO_REQUEST)
+
+    @property
+    def _is_in_head(self) -> bool:
+        """A request's scope is made at its first byte, its cycle once its head has ended."""
+        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
+
+    def _refuse(self, status: bytes, detail: str) -> None:
+        body = encode_json({"detail": detail, "errors": []})
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        lines = [b"HTTP/1.1 " + status, *(b"%b: %b" % header for header in headers), b"", body]
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()
