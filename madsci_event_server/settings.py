@@ -4,6 +4,7 @@ Order: flag > environment > definition > default. Nothing else in this package r
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
@@ -129,6 +130,9 @@ class Settings(BaseModel):
         return self._definition.placed(error)
 
 
+_SECRET_OPTION: Final = re.compile(
+    r"([?&](?:tlsCertificateKeyFilePassword|authMechanismProperties|proxyUsername|proxyPassword)=)[^&]*", re.IGNORECASE
+)
 _FLAGS: Final = {"db_url": "db"}
 
 
@@ -152,10 +156,12 @@ def chosen_definition(given: Path | None, directory: Path | None = None) -> Path
 
 
 def without_credentials(url: str) -> str:
-    """`url` as it may be shown: user and password replaced by ***."""
-    head, at, tail = url.rpartition("@")
-    if not at:
+    """`url` as it may be shown: user and password replaced by ***, and what options of MongoDB keep secret."""
+    if url.startswith("sqlite:"):
         return url
+    head, at, tail = _SECRET_OPTION.sub(r"\1***", url).rpartition("@")
+    if not at:
+        return tail
     scheme = head.partition("://")[0]
     return f"{scheme}://***@{tail}"
 

@@ -115,7 +115,7 @@ def _definition(request: Request) -> Response:
             "manager_id": settings.manager_id,
             "description": settings.description,
             "manager_type": "event_manager",
-            "url": str(request.base_url),
+            "url": settings.url or str(request.base_url),
             "host": host or settings.host,
             "port": port or settings.port,
             "db_url": REDACTED,

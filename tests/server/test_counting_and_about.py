@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from madsci_event_server.app import create_app
-from madsci_event_server.settings import Settings
+from madsci_event_server.settings import Settings, without_credentials
 from tests.server.calls import a_client, detail, get, post, post_at
 
 NODE = "01JYKZDPANTNRYXF5TQKRJS0F2"
@@ -125,6 +125,12 @@ class TestDefinition:
         assert len(found["manager_id"]) == 26
         assert {"description", "url", "host", "port", "db_url", "event_client_config", "email_alerts"} <= set(found)
 
+    async def test_the_address_is_what_clients_are_to_dial(self, client: httpx.AsyncClient, settings: Settings) -> None:
+        behind_a_proxy = settings.model_copy(update={"url": "https://lab.example.org/events/"})
+        async with a_client(create_app(behind_a_proxy)) as proxied:
+            assert (await get(proxied, "/info"))["url"] == "https://lab.example.org/events/"
+        assert (await get(client, "/info"))["url"] == "http://server/"
+
     async def test_a_browser_gets_a_page(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
 
@@ -149,6 +155,26 @@ async def test_no_secret_is_in_any_answer(settings: Settings, lab: Any) -> None:
     assert shown["db_url"] == "mongodb://***@db.example.org/events"
     assert found["settings"]["db_url"] == "memory:"
     assert found["origins"] == {"db_url": "--db"}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mongodb://lab:hunter2@db/events", "mongodb://***@db/events"),
+        ("mongodb://lab:hunter@2@db/events", "mongodb://***@db/events"),
+        (
+            "mongodb://db/events?tls=true&tlscertificatekeyfilepassword=hunter2&w=1",
+            "mongodb://db/events?tls=true&tlscertificatekeyfilepassword=***&w=1",
+        ),
+        (
+            "mongodb://key:hunter2@db/?authMechanismProperties=AWS_SESSION_TOKEN:hunter@3",
+            "mongodb://***@db/?authMechanismProperties=***",
+        ),
+        ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown
 
 
 async def test_settings_that_are_defaults_may_be_left_out(client: httpx.AsyncClient) -> None:
