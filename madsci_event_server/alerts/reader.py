@@ -171,7 +171,8 @@ class AlertReader:
         elif stored.seq <= alert.last_seq:
             return  # counted before a crash that kept the alert but not the place
         else:
-            again = (stored.first_seq, alert.alert_id) in known
+            counted = (stored.first_seq, alert.alert_id)
+            again = counted in known or counted in tally.counted
             alert = self._with_due(life.counted(alert, stored, event, now, again=again), alert, now)
         tally.alerts[what.key] = alert
         tally.changed.add(what.key)

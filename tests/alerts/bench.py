@@ -7,6 +7,7 @@ from typing import Any
 
 from madsci_event_server.alerts.alerting import Alerting, AlertingConfig
 from madsci_event_server.alerts.config import parse_rules
+from madsci_event_server.alerts.reader import CommittedAfter, nothing_in_memory
 from madsci_event_server.definition.email_settings import parse_email_alerts
 from madsci_event_server.event import Event
 from madsci_event_server.storage.alert_base import Alert, AlertState, AlertStore, MailState
@@ -29,10 +30,11 @@ class Bench:
         self.store = alerts or events.alert_store()
         self.config = config
         self.now = now
+        self.committed_after: CommittedAfter = nothing_in_memory
         self.alerting = self._make()
 
     def _make(self) -> Alerting:
-        return Alerting(self.events, self.store, self.config, _never, lambda: self.now)
+        return Alerting(self.events, self.store, self.config, _never, lambda: self.now, self.committed_after)
 
     async def restart(self, **changes: Any) -> None:
         """As after `kill -9`: nothing is left but what the store holds."""

@@ -186,6 +186,18 @@ async def test_an_event_raised_after_it_was_counted_is_told_and_not_counted_agai
     assert post.subjects == ["[lab] ERROR Tip lost", "[lab] CRITICAL Tip lost"]
 
 
+async def test_an_event_raised_before_it_was_counted_is_counted_once(bench: Bench) -> None:
+    """In memory it stands as it was stored and as it was raised."""
+    event = an_event(at=bench.now, level="error")
+    commits = [await bench.events.append([event.changed(log_level=level)]) for level in (40, 50)]
+    stored = [appended.stored for [appended] in commits]
+    bench.committed_after = lambda seq, _: [item for item in stored if item.seq > seq]
+    await bench.restart()
+    await bench.step()
+
+    assert ((await bench.alert()).count, (await bench.alert()).level) == (1, 50)
+
+
 async def test_the_first_start_alarms_nobody_about_history(store: EventStore, post: Post) -> None:
     await store.append([an_event("long ago", level="critical")])
     async with a_bench(store, post) as bench:
