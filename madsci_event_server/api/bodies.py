@@ -1,5 +1,7 @@
 """Request bodies: read within a bound, parsed strictly, whatever their Content-Type says."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
@@ -14,6 +16,8 @@ from madsci_event_server.query import EventQuery
 MAX_QUERY_BYTES: Final = 1024 * 1024
 """A selector or a list of ids beyond this is no question a person or a program of ours asks."""
 
+_PASSED_OVER_BYTES: Final = 64 * 1024 * 1024
+_PASSED_OVER_SECONDS: Final = 5.0
 _COMPRESSIONS: Final = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"})
 """What a body may be sent in; anything else there, such as `utf-8`, changes nothing."""
 
@@ -22,9 +26,10 @@ async def read_body(scope: Scope, receive: Receive, limit: int, way_out: str = "
     """The whole body. Raises TooLarge before more than `limit` bytes are held, InvalidInput, ClientDisconnect."""
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > limit:
+            await _pass_over_whole(scope, receive)
             raise _too_large(limit, way_out)
         if name == b"content-encoding":
-            _check_plain(value)
+            await _check_plain(value, scope, receive)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
@@ -32,9 +37,11 @@ async def read_body(scope: Scope, receive: Receive, limit: int, way_out: str = "
     if message.get("more_body", False):
         parts = [body]
         size = len(body)
-        async for part in _rest(receive):
+        rest = _rest(receive)
+        async for part in rest:
             size += len(part)
             if size > limit:
+                await pass_over(rest)
                 raise _too_large(limit, way_out)
             parts.append(part)
         body = b"".join(parts)
@@ -43,11 +50,25 @@ async def read_body(scope: Scope, receive: Receive, limit: int, way_out: str = "
     return body
 
 
-def check_plain(scope: Scope) -> None:
+async def check_plain(scope: Scope, receive: Receive) -> None:
     """Raises InvalidInput for a body that is compressed: read as it is, it would be taken for garbage."""
     for name, value in scope["headers"]:
         if name == b"content-encoding":
-            _check_plain(value)
+            await _check_plain(value, scope, receive)
+
+
+async def pass_over(parts: AsyncIterator[bytes]) -> None:
+    """Takes what is still being sent of a body that is refused, within reason. Raises ClientDisconnect.
+
+    Of a connection that closes after the answer, who is still sending would see the end and not the answer.
+    """
+    left = _PASSED_OVER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PASSED_OVER_SECONDS):
+            async for part in parts:
+                left -= len(part)
+                if left < 0:
+                    return
 
 
 async def read_json(request: Request) -> Any:
@@ -86,10 +107,16 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
 _rest = chunks
 
 
-def _check_plain(encoding: bytes) -> None:
+async def _check_plain(encoding: bytes, scope: Scope, receive: Receive) -> None:
     text = encoding.decode("latin-1")
     if not _COMPRESSIONS.isdisjoint(text.lower().replace(",", " ").split()):
+        await _pass_over_whole(scope, receive)
         raise InvalidInput("Content-Encoding", f"{shown(text)} is not read here; send the body as it is", value=text)
+
+
+async def _pass_over_whole(scope: Scope, receive: Receive) -> None:
+    if all(name != b"expect" for name, _ in scope["headers"]):  # who expects something asks whether to send at all
+        await pass_over(_rest(receive))
 
 
 def _too_large(limit: int, way_out: str) -> TooLarge:

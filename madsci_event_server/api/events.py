@@ -5,7 +5,7 @@ Plain ASGI: a lab's whole life passes through these two, and a framework's hour 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.batches import BatchSplitter
-from madsci_event_server.api.bodies import check_plain, chunks, read_body
+from madsci_event_server.api.bodies import check_plain, chunks, pass_over, read_body
 from madsci_event_server.api.context import Context, scope_context
 from madsci_event_server.api.problems import problem, problem_text
 from madsci_event_server.errors import InvalidInput, Overloaded, StoreError
@@ -59,17 +59,21 @@ class PostEvents:
     """`POST /events`: each item judged by itself, committed in chunks while the next is read and parsed."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        check_plain(scope)
-        batch = _Batch(scope_context(scope))
+        await check_plain(scope, receive)
+        batch, body = _Batch(scope_context(scope)), chunks(receive)
         try:
-            await batch.take(receive)
+            answer = await self._answer(batch, body)
+            await pass_over(body)
         except ClientDisconnect:
             return  # what was committed is; there is nobody to tell
-        except (StoreError, Overloaded) as error:
-            answer: Response = problem(error, **batch.answer())
-        else:
-            answer = json_answer(batch.answer())
         await answer(scope, receive, send)
+
+    async def _answer(self, batch: "_Batch", body: AsyncIterator[bytes]) -> Response:
+        try:
+            await batch.take(body)
+        except (StoreError, Overloaded) as error:
+            return problem(error, **batch.answer())
+        return json_answer(batch.answer())
 
 
 class _Batch:
@@ -94,10 +98,10 @@ class _Batch:
         self._commit_from = _FIRST_COMMIT_EVENTS
         self._committing: asyncio.Task[list[Appended]] | None = None
 
-    async def take(self, receive: Receive) -> None:
+    async def take(self, body: AsyncIterator[bytes]) -> None:
         """Stores the whole body, or as much as arrives. Raises ClientDisconnect, StoreError, Overloaded."""
         try:
-            await self._take(receive)
+            await self._take(body)
         finally:
             for judging, _ in self._judging:
                 judging.cancel()
@@ -112,10 +116,10 @@ class _Batch:
             "rejected": self._rejected,
         }
 
-    async def _take(self, receive: Receive) -> None:
+    async def _take(self, body: AsyncIterator[bytes]) -> None:
         splitter = BatchSplitter(self._context.settings.max_event_bytes)
         try:
-            async for chunk in chunks(receive):
+            async for chunk in body:
                 for start in range(0, len(chunk), _SPLIT_BYTES):
                     await self._gather(splitter.feed(chunk[start : start + _SPLIT_BYTES]))
                 if self._is_full:

@@ -184,6 +184,36 @@ def test_all_sockets_are_closed_when_one_cannot_be_had() -> None:
         listen("localhost", port)
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: 8000000", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("header", [b"X-Nothing: 1", b"Content-Encoding: gzip"])
+def test_who_still_sends_what_is_refused_hears_why(lab: Path, length: bytes, header: bytes) -> None:
+    """Also where the connection ends with the answer, as Python's urllib asks for."""
+    whole = b"x" * 8_000_000
+    body = whole if b"Length" in length else b"%x\r\n%b\r\n0\r\n\r\n" % (len(whole), whole)
+    head = b"\r\n".join([b"POST /event HTTP/1.1", b"Host: x", b"Connection: close", header, length])
+    with LiveServer(lab, db="memory:") as running:
+        _, said = exchange(running.port, head + b"\r\n\r\n" + body)
+
+    assert str(said["detail"]).startswith(("body: is larger than 1048576 bytes", "Content-Encoding: 'gzip' is not"))
+
+
+def test_who_still_sends_what_is_not_read_on_hears_why(lab: Path) -> None:
+    head = b"POST /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 16000000\r\n\r\n"
+    with LiveServer(lab, db="memory:") as running:
+        status, said = exchange(running.port, head + b"no\n" * 5_333_333 + b"\n")
+
+    assert status == b"HTTP/1.1 200 OK"
+    assert "nothing from here on was read" in str(said["rejected"])
+
+
+def test_who_asks_before_sending_is_told_not_to(lab: Path) -> None:
+    head = b"POST /event HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 8000000"
+    with LiveServer(lab, db="memory:") as running:
+        status, _ = exchange(running.port, head + b"\r\n\r\n")
+
+    assert status.startswith(b"HTTP/1.1 413 ")
+
+
 def exchange(port: int, request: bytes) -> tuple[bytes, dict[str, object]]:
     """The status line and the JSON of what the server says before it hangs up."""
     with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as connection:
