@@ -70,7 +70,11 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             ),
             "alert": described("boolean", "Forces an alert, whatever the level", default=False),
             "event_timestamp": described(["string", "number", "null"], f"When it happened. {_TIME}. Default: now"),
-            "source": {**_SOURCE, "type": ["object", "null"]},
+            "source": {
+                **_SOURCE,
+                "type": ["object", "null"],
+                "properties": {field: {"type": ["string", "null"]} for field in _SOURCE["properties"]},
+            },
             "event_data": {"description": "Any JSON; it comes back equal"},
             "trace_id": {"type": ["string", "null"]},
             "span_id": {"type": ["string", "null"]},
@@ -122,7 +126,11 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
 
 FILTERS: Final[Parameters] = {
     "level": ({"type": "string"}, "Lowest level, by name or number", "warning"),
-    "log_level": ({"type": "array", "items": {"type": "string"}}, "Exact levels; may be repeated", ["error"]),
+    "log_level": (
+        {"type": "array", "items": {"type": "string"}},
+        "Exact levels; `!` negates; may be repeated",
+        ["error"],
+    ),
     "kind": (
         {"type": "array", "items": {"type": "string"}},
         "What it is about; `workflow_*`, `!log_info`",
