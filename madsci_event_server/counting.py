@@ -1,15 +1,19 @@
 """Bucket arithmetic for histograms: alignment, zero fill, the cap. Pure; every store uses it."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from madsci_event_server.errors import InvalidQuery
-from madsci_event_server.event import EventLogLevel, us_to_time
+from madsci_event_server.event import EventLogLevel, time_to_us, us_to_time
 from madsci_event_server.storage.base import Bucket
 
 MAX_BUCKETS: Final = 1000
-MAX_INTERVAL_SECONDS: Final = 366 * 86400
+MAX_INTERVAL_SECONDS: Final = 10_000 * 366 * 86400
+"""All of the calendar: whatever lies how far apart, some interval has to do."""
 _SECOND_US: Final = 1_000_000
+_FIRST_US: Final = time_to_us(datetime.min.replace(tzinfo=UTC))
+"""Where the calendar begins; a bucket that would begin before does so then."""
 _HANDY_INTERVALS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 604800)
 
 
@@ -22,7 +26,7 @@ def bucket_start_us(time_us: int, interval_seconds: int) -> int:
 def check_interval(interval_seconds: int) -> None:
     """Raises InvalidQuery for an interval that is none."""
     if not 1 <= interval_seconds <= MAX_INTERVAL_SECONDS:
-        raise InvalidQuery("interval", f"{interval_seconds} is not a number of seconds from 1 to a year")
+        raise InvalidQuery("interval", f"{interval_seconds} is not a number of seconds from 1 on")
 
 
 def check_range(first_us: int, last_us: int, interval_seconds: int) -> None:
@@ -30,12 +34,10 @@ def check_range(first_us: int, last_us: int, interval_seconds: int) -> None:
     start, end = (bucket_start_us(moment, interval_seconds) for moment in (first_us, last_us))
     count = (end - start) // (interval_seconds * _SECOND_US) + 1
     if count > MAX_BUCKETS:
-        fitting = fitting_interval(first_us, last_us)
-        wider = f"interval={fitting} or " if fitting <= MAX_INTERVAL_SECONDS else ""
         raise InvalidQuery(
             "interval",
             f"{interval_seconds} s would make {count} buckets, and at most {MAX_BUCKETS} are given; "
-            f"use {wider}a shorter time range",
+            f"use interval={fitting_interval(first_us, last_us)} or a shorter time range",
         )
 
 
@@ -73,7 +75,7 @@ def fill(
         by_bucket.setdefault(start, {})[EventLogLevel(level)] = count
     width = interval_seconds * _SECOND_US
     return [
-        Bucket(us_to_time(start), by_bucket.get(start, {}))
+        Bucket(us_to_time(max(start, _FIRST_US)), by_bucket.get(start, {}))
         for start in range(
             bucket_start_us(first, interval_seconds), bucket_start_us(last, interval_seconds) + width, width
         )

@@ -139,6 +139,18 @@ async def test_a_histogram_reaches_before_1970(store: EventStore) -> None:
     assert bucket.start == datetime(1969, 12, 31, 23, 59, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("interval", [7 * 86400, 366 * 86400, 10_000 * 366 * 86400])
+async def test_a_bucket_begins_no_earlier_than_the_calendar(store: EventStore, interval: int) -> None:
+    first = datetime.min.replace(tzinfo=UTC)
+    await store.append([an_event(at=first), an_event(at=datetime.max.replace(tzinfo=UTC))])
+
+    (bucket,) = await store.histogram(a_query(until=first + timedelta(days=1)), interval)
+    (latest,) = await store.histogram(a_query(since=NOON), interval)
+
+    assert bucket.start == first
+    assert (sum(bucket.counts.values()), sum(latest.counts.values())) == (1, 1)
+
+
 async def test_names_are_known_latest_first(store: EventStore) -> None:
     await store.append([an_event(node_id=NODES[0], name="arm", at=NOON + timedelta(seconds=5))])
     await store.append(
