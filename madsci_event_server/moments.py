@@ -52,6 +52,14 @@ def format_shared_time(moment: datetime | None) -> str | None:
     return None if moment is None else format_time(moment)
 
 
+def in_zone(moment: datetime, zone: tzinfo | None) -> datetime:
+    """The instant as clocks show it there (None: on this machine); in UTC at the edges of the calendar."""
+    try:
+        return moment.astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        return moment.astimezone(UTC)
+
+
 def time_to_us(moment: datetime) -> int:
     """Microseconds since 1970-01-01T00:00Z, exactly; negative before."""
     return (moment - _EPOCH) // _MICROSECOND

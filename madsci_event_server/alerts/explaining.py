@@ -8,6 +8,7 @@ from madsci_event_server.alerts import life
 from madsci_event_server.alerts.config import DEFAULT_RULE, FORCED_RULE
 from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.event import Event, EventLogLevel
+from madsci_event_server.moments import in_zone
 from madsci_event_server.storage.alert_base import Alert, AlertState, Mail, MailState, Silence
 
 _FATES: Final = {
@@ -81,7 +82,7 @@ class Explainer:
         return f" The next mail is due at {self._at(at)} or when the breaker allows."
 
     def _at(self, moment: datetime) -> str:
-        return f"{moment.astimezone(self._zone):%Y-%m-%d %H:%M:%S %Z}"
+        return f"{in_zone(moment, self._zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 _RULE_SENTENCES: Final = {

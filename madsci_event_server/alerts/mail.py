@@ -17,6 +17,7 @@ from typing import Final
 from madsci_event_server.alerts.life import badge, severity
 from madsci_event_server.definition.email_settings import EmailAlertsConfig, Importance
 from madsci_event_server.event import Event, EventLogLevel
+from madsci_event_server.moments import in_zone
 from madsci_event_server.storage.alert_base import Alert, AlertState, Purpose
 from madsci_event_server.visible import visible
 
@@ -121,7 +122,7 @@ class MailWriter:
         message["From"] = self._config.sender
         message["To"] = ", ".join(recipients)
         message["Subject"] = subject
-        message["Date"] = format_datetime(now.astimezone(self._zone))
+        message["Date"] = format_datetime(in_zone(now, self._zone))
         message["Message-ID"] = message_id
         message["Auto-Submitted"] = "auto-generated"
         message["X-Auto-Response-Suppress"] = "All"
@@ -217,7 +218,7 @@ class MailWriter:
         names = [visible(event.name or "-")[:_NAME_COLUMNS] for event in context.events]
         width = max(map(len, names), default=0)
         lines = [
-            f"  {event.event_timestamp.astimezone(self._zone):%H:%M:%S.%f}"[:-3]
+            f"  {in_zone(event.event_timestamp, self._zone):%H:%M:%S.%f}"[:-3]
             + f"  {event.log_level.name:<8}  {name:<{width}}  "
             + _cut(visible(event.message), _LINE_MESSAGE_CHARACTERS)
             for event, name in zip(context.events, names, strict=True)
@@ -225,7 +226,7 @@ class MailWriter:
         return ["\n".join([title, *lines]), f"See more\n  {visible(context.command)}"]
 
     def _moment(self, moment: datetime) -> str:
-        return f"{moment.astimezone(self._zone):%Y-%m-%d %H:%M:%S %Z}"
+        return f"{in_zone(moment, self._zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def pressing_first(alerts: Sequence[Alert]) -> list[Alert]:

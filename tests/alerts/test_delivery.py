@@ -2,7 +2,9 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,6 +15,9 @@ from madsci_event_server.storage.base import EventStore
 from madsci_event_server.storage.memory import MemoryStore
 from tests.alerts.bench import ADA, BOB, EVERY_MAIL, Bench, a_bench, a_config
 from tests.alerts.smtp_servers import AUTHORITY, PASSWORD, USERNAME, Post, a_mail_server, a_silent_server
+from tests.factories import an_event
+
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 async def test_a_mail_refused_for_now_is_tried_again_and_taken(bench: Bench, post: Post) -> None:
@@ -284,3 +289,20 @@ async def test_a_mail_is_judged_by_its_answer(bench: Bench, post: Post, answer: 
     await bench.wait(seconds=10)
 
     assert await bench.mail_states() == [state]
+
+
+@pytest.mark.parametrize(("zone", "edge"), [("America/Chicago", FIRST), ("Asia/Tokyo", LAST)])
+async def test_a_time_at_the_edge_of_the_calendar_keeps_no_mail_back(
+    store: EventStore, post: Post, zone: str, edge: datetime
+) -> None:
+    """The unset time of some languages is the first instant there is: in the lab's zone it would be before that."""
+    async with a_bench(store, post) as bench:
+        bench.config = replace(bench.config, zone=ZoneInfo(zone))
+        await bench.restart()
+        lost = an_event("Clock lost", at=edge, level="error")
+        await bench.events.append([lost])
+        await bench.wait(minutes=1)
+
+        assert post.subjects == ["[lab] ERROR Clock lost"]
+        explanation = await bench.alerting.explain(lost.event_id)
+    assert any("was counted in alert" in sentence for sentence in explanation.sentences)
