@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self, TextIO
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.diagnostics import Diagnostics
 from madsci_event_cli.output import Format, Output
 
@@ -87,11 +88,15 @@ class Session:
         """Whether a person can be asked: both what is read and what is said pass through a terminal."""
         return self.stdin.isatty() and self.stderr.isatty()
 
+    def say_server(self) -> None:
+        """Says, with `-v`, who is asked."""
+        self.diagnostics.detail(f"server: {shown_address(self.server)}")
+
     def reader(self) -> "EventReader":
         """A reader of the server, to be opened."""
         from madsci_event_cli.reader import EventReader  # 400 ms of httpx, which help does without
 
-        self.diagnostics.detail(f"server: {self.server}")
+        self.say_server()
         return EventReader(self.server)
 
     def _colored(self, stream: IO[Any]) -> bool:

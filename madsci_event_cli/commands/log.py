@@ -84,7 +84,7 @@ def log(
         return event
 
     event = event_of({"message": message})
-    session.diagnostics.detail(f"server: {session.server}")
+    session.say_server()
     if message == "-":
         from madsci_event_cli.sending.piped import PipedLines
         from madsci_event_cli.spooling import spool_lines  # 400 ms of httpx: a wrong option is told before

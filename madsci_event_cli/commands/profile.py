@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.helping import Group
 from madsci_event_cli.registration import register
@@ -98,7 +99,7 @@ def remove(session: Session, name: _Name) -> ExitCode:
 
 def _show(session: Session, servers: Mapping[str, str], current: str | None, only: str | None = None) -> ExitCode:
     found = [
-        {"name": name, "server": server, "current": name == current}
+        {"name": name, "server": shown_address(server), "current": name == current}
         for name, server in servers.items()
         if only in (None, name)
     ]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.helping import Group
 from madsci_event_cli.registration import register
@@ -122,10 +123,15 @@ def _flush(session: Session, waiting: "Waiting", *, set_aside: bool) -> ExitCode
         for line in lines:
             outbox.emit_line(line)
         file.unlink(missing_ok=True)
-    status = deliver_dead(outbox)
+    status, server = deliver_dead(outbox), shown_address(waiting.server)
     session.output.document(
-        {"server": waiting.server, "delivered": status.delivered, "refused": status.set_aside, "left": status.pending},
-        [[(f"{status.delivered:,} delivered to {visible(waiting.server)}", "")]],
+        {
+            "server": shown_address(waiting.server),
+            "delivered": status.delivered,
+            "refused": status.set_aside,
+            "left": status.pending,
+        },
+        [[(f"{status.delivered:,} delivered to {visible(server)}", "")]],
     )
     if status.pending:
         return ExitCode.UNREACHABLE
@@ -140,7 +146,7 @@ def _agreed(session: Session, count: int) -> bool:
 
 
 def _lines(waiting: "Waiting") -> list[list[Span]]:
-    lines: list[list[Span]] = [_line("server", (visible(waiting.server), "heading"))]
+    lines: list[list[Span]] = [_line("server", (visible(shown_address(waiting.server)), "heading"))]
     since = f"  since {waiting.oldest}" if waiting.oldest else ""
     lines.append(_line("waiting", (f"{waiting.events:,}", "level.warning" if waiting.events else ""), (since, "dim")))
     if waiting.living_processes:

@@ -35,7 +35,7 @@ async def status(session: Session) -> ExitCode:
         health = await reader.status()
         healthy = health.get("healthy") is True
         newest = (await reader.find({"limit": 1})).events if healthy else []
-    document = {"server": reader.server, **health}
+    document = {"server": reader.address, **health}
     session.output.document(document, _lines(document, newest, session))
     return ExitCode.OK if healthy else ExitCode.REFUSED
 

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from madsci_event_cli.diagnostics import ExitCode
 from tests.cli.events import NODE, WORKFLOW, some_bodies
 from tests.cli.runs import Terminal, run_here, run_with
+from tests.cli.scripted_server import Raw, always, scripted_server
 from tests.cli.strangers import answering
 from tests.live_server import LiveServer
 from tests.processes import free_port
@@ -391,21 +393,37 @@ EVERY_COMMAND = [
     ["archive", "--before", "1d"],
     ["purge", "--older-than-days", "9", "--yes"],
     ["status"],
+    ["stats"],
+    ["tail"],
+    ["alerts", "list"],
+    ["alerts", "test"],
+    ["alerts", "show", "7f3k"],
+    ["alerts", "ack", "7f3k"],
+    ["alerts", "silence", "--node", "arm", "--for", "1h", "--reason", "why"],
+    ["alerts", "silences"],
+    ["alerts", "unsilence", "7f3k"],
+    ["alerts", "explain", "01M84W00C21SPHKDZ53DPX0003"],
+    ["alerts", "outbox", "list"],
+    ["alerts", "outbox", "show", "7f3k"],
+    ["alerts", "outbox", "retry", "7f3k"],
 ]
 
 
-@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: " ".join(command[:3]))
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [
         (401, b"", ExitCode.NOT_ALLOWED),
         (403, b"", ExitCode.NOT_ALLOWED),
         (502, b"", ExitCode.UNREACHABLE),
+        (503, b'{"detail": "no upstream"}', ExitCode.UNREACHABLE),
         (200, b"<html>a web page", ExitCode.REFUSED),
+        (200, b"{}", ExitCode.REFUSED),
+        (200, b'{"status": "ok", "facets": 3, "alerts": null, "healthy": "yes"}', ExitCode.REFUSED),
         (404, b"<html>no such page", ExitCode.REFUSED),
         (422, b'{"detail": "field: is wrong; use another", "errors": []}', ExitCode.REFUSED),
     ],
-    ids=["401", "403", "proxy", "page", "404", "422"],
+    ids=["401", "403", "proxy", "proxy that speaks JSON", "page", "empty object", "another service", "404", "422"],
 )
 def test_a_failure_has_its_code_and_its_line(command: list[str], status: int, body: bytes, code: ExitCode) -> None:
     with answering(status, body) as address:
@@ -415,12 +433,69 @@ def test_a_failure_has_its_code_and_its_line(command: list[str], status: int, bo
     assert re.fullmatch(r"error: [^\n]+\n", ran.err)
 
 
-@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: " ".join(command[:3]))
+@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"], ids=["at once", "midway"])
+def test_a_server_that_hangs_up_is_retryable(command: list[str], words: bytes) -> None:
+    with scripted_server(always(Raw(words))) as hanging_up:
+        ran = run_here(*command, server=hanging_up.url)
+
+    assert (ran.code, ran.out) == (ExitCode.UNREACHABLE, "")
+    assert ran.err == f"error: lost the connection to {hanging_up.url}/ before it had answered; is the server up?\n"
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: " ".join(command[:3]))
 def test_a_server_that_is_away_is_retryable(command: list[str]) -> None:
     ran = run_here(*command, server=f"http://127.0.0.1:{free_port()}")
 
     assert (ran.code, ran.out) == (ExitCode.UNREACHABLE, "")
     assert re.fullmatch(r"error: cannot connect to http://127\.0\.0\.1:\d+/: [^\n]+\n", ran.err)
+
+
+def test_the_reason_is_the_operating_systems() -> None:
+    ran = run_here("query", server=f"http://127.0.0.1:{free_port()}")
+
+    assert ran.err.endswith(": Connection refused; is the server up?\n")
+
+
+def test_tls_where_there_is_none_is_told_the_way_out(server: str) -> None:
+    ran = run_here("query", server=server.replace("http:", "https:"))
+
+    assert (ran.code, ran.out) == (ExitCode.UNREACHABLE, "")
+    assert ran.err.endswith("it does not speak TLS; use http:// instead of https://\n")
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "as http://USER:PASSWORD@HOST"), (403, "ask who runs it")])
+def test_who_is_not_allowed_is_told_the_way_out(status: int, said: str) -> None:
+    with answering(status, b"") as address:
+        assert said in run_here("query", server=address).err
+
+
+PASSWORD = "hunter2"
+SAYING_WHERE = [
+    ["-v", "query"], ["-v", "log", "hello"], ["status"], ["status", "-o", "json"], ["stats"], ["alerts", "list"],
+    ["tail", "-f", "--timeout", "0.1s"], ["log", "hello", "--spool"], ["doctor"], ["profile", "add", "lab", "ADDRESS"],
+    ["profile", "list", "-o", "json"], ["spool", "list"], ["spool", "list", "-o", "json"], ["spool", "flush"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SAYING_WHERE, ids=" ".join)
+@pytest.mark.parametrize("listening", [True, False])
+def test_no_word_holds_the_password_of_an_address(
+    command: list[str], listening: bool, log_server: str, tmp_path: Path
+) -> None:
+    port = log_server.rpartition(":")[2] if listening else str(free_port())
+    address = f"http://ada:{PASSWORD}@127.0.0.1:{port}"
+    environment = {"EVENT_CLIENT_SPOOL_DIR": str(tmp_path)}
+    run_here("profile", "add", "before", address)
+    run_here(
+        "log", "waits", "--spool", server=f"http://ada:{PASSWORD}@127.0.0.1:{free_port()}", environment=environment
+    )
+    ran = run_here(
+        *(address if part == "ADDRESS" else part for part in command), server=address, environment=environment
+    )
+
+    assert PASSWORD not in ran.out + ran.err
+    assert not [path for path in tmp_path.rglob("*") if PASSWORD in path.name]
 
 
 def test_verbose_shows_why_without_a_traceback() -> None:
