@@ -96,7 +96,8 @@ def _system_text(error: OSError) -> str:
 
 def _usage_text(error: Any) -> str:
     command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
-    return f"{error.format_message().rstrip('.').replace(chr(10), ' ')}; see {command} --help"
+    said = error.format_message().rstrip(".").replace("\n", " ").replace("valid int range", "whole number")
+    return f"{said}; see {command} --help"
 
 
 def _let_go(stdout: BinaryIO) -> None:

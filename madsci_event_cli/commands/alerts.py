@@ -23,13 +23,11 @@ from madsci_event_cli.alert_rendering import (
 from madsci_event_cli.completing import alert_ids
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
-from madsci_event_cli.helping import Group
-from madsci_event_cli.registration import NONE_MORE, register
+from madsci_event_cli.registration import COMMANDS_PANEL, NONE_MORE, command_group, register
 from madsci_event_cli.session import Session
 from madsci_event_cli.time_expressions import parse_moment, parse_span
 from madsci_event_server.errors import InvalidInput
 
-_PANEL: Final = "Commands"
 _TEST_SECONDS: Final = 600.0
 """A mail server may take its time with each recipient."""
 
@@ -89,14 +87,14 @@ class Fate(StrEnum):
 
 def register_in(app: typer.Typer) -> None:
     """Adds the family of commands."""
-    alerts = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES)
-    outbox = typer.Typer(cls=Group, help=_OUTBOX_HELP, epilog=_OUTBOX_EXAMPLES)
+    alerts = command_group(_HELP, _EXAMPLES)
+    outbox = command_group(_OUTBOX_HELP, _OUTBOX_EXAMPLES)
     for function, examples in _COMMANDS.items():
         more = _MATCHERS if function is silence else NONE_MORE
-        register(alerts, function, panel=_PANEL, examples=examples, name=_name_of(function), more=more)
+        register(alerts, function, panel=COMMANDS_PANEL, examples=examples, name=_name_of(function), more=more)
     for function, examples in _OUTBOX_COMMANDS.items():
-        register(outbox, function, panel=_PANEL, examples=examples, name=_name_of(function))
-    alerts.add_typer(outbox, name="outbox", rich_help_panel=_PANEL)
+        register(outbox, function, panel=COMMANDS_PANEL, examples=examples, name=_name_of(function))
+    alerts.add_typer(outbox, name="outbox", rich_help_panel=COMMANDS_PANEL)
     app.add_typer(alerts, name="alerts", rich_help_panel="Look")
 
 

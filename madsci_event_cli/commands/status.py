@@ -8,7 +8,7 @@ import typer
 
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.registration import register
-from madsci_event_cli.rendering import Span, event_line, fitted, layout_for, parse_event, snug, visible
+from madsci_event_cli.rendering import Span, counted, event_line, fitted, layout_for, parse_event, snug, visible
 from madsci_event_cli.session import Session
 
 EXAMPLES: Final = """
@@ -52,11 +52,13 @@ def _lines(health: Mapping[str, Any], newest: Sequence[bytes], session: Session)
     if isinstance(store, dict):
         lines += _store_lines(store)
     if health.get("lag_seconds") is not None:
-        waiting = f"  {health.get('waiting_events', 0):,} events waiting to be stored"
+        waiting = f"  {counted(health.get('waiting_events') or 0, 'event')} waiting to be stored"
         lines.append(_line("lag", (f"{health['lag_seconds']:.3f} s", ""), (waiting, "dim")))
     if health.get("conflicts"):
         lines.append(
-            _line("conflicts", (f"{health['conflicts']:,} events came with the id of another", "level.warning"))
+            _line(
+                "conflicts", (f"{counted(health['conflicts'], 'event')} came with the id of another", "level.warning")
+            )
         )
     alerts = health.get("alerts")
     if isinstance(alerts, dict):

@@ -92,11 +92,15 @@ def test_filters(arguments: list[str], numbers: list[int], server: str) -> None:
         (["--until", "whenever"], "--until: 'whenever' is not a time"),
         (["--source", "name"], "--source: 'name' is not of the form key=value"),
         (["--selector", "{"], "--selector: '{' is not JSON"),
+        (["--selector", "[]"], "--selector: '[]' is not a JSON object; use '{"),
+        (["--fields", ""], "--fields: is empty; give at least one value"),
+        (["--type", " , "], "--type: is empty; give at least one value"),
+        (["--server", ""], "--server: is empty; give an address"),
         (["--selector", '{"$where": "1"}'], "--selector"),
         (["--regex", "(?=x)"], "--regex"),
         (["--search", "!!!"], "--search: '!!!' holds no letter or digit"),
         (["-n", "0"], "Invalid value for '-n' / '--number'"),
-        (["-n", "many"], "Invalid value for '-n' / '--number'"),
+        (["-n", "many"], "Invalid value for '-n' / '--number': 'many' is not a whole number"),
         (["--levle", "error"], "--levle"),
         (["-o", "xml"], "xml"),
     ],
@@ -232,11 +236,13 @@ def test_a_message_may_look_like_an_option(log_server: str) -> None:
     [
         (["hello", "--level", "loud"], ExitCode.USAGE, "--level: 'loud' is not a level"),
         (["hello", "--data", "novalue"], ExitCode.USAGE, "--data: 'novalue' is not of the form"),
+        (["hello", "--data", "a=1", "--data", "a=2"], ExitCode.USAGE, "--data: 'a' is given twice"),
+        (["hello", "--source", "name=x", "--source", "name=x"], ExitCode.USAGE, "--source: 'name' is given twice"),
         (["hello", "--node-id", "not-a-ulid"], ExitCode.REFUSED, "source.node_id: 'not-a-ulid' is not a ULID"),
         (["hello", "--type", "no type"], ExitCode.REFUSED, "event_type: 'no type' is not a type"),
         ([], ExitCode.USAGE, "message"),
     ],
-    ids=["level", "data", "id", "type", "no message"],
+    ids=["level", "data", "data twice", "source twice", "id", "type", "no message"],
 )
 def test_what_cannot_be_logged_is_refused(arguments: list[str], code: ExitCode, said: str, server: str) -> None:
     ran = run_here("log", *arguments, server=server)
@@ -300,6 +306,11 @@ def test_purge_deletes_what_it_says(archived_server: str) -> None:
 def test_purge_shows_first_and_deletes_nothing_by_that(archived_server: str) -> None:
     assert run_here("purge", "--older-than-days", "0", "--dry-run", server=archived_server).out == "2\n"
     assert run_here("purge", "--older-than-days", "1", server=archived_server).out == "0\n"
+    assert archived_count(archived_server) == 2
+
+
+def test_a_dry_run_deletes_nothing_whatever_else_is_said(archived_server: str) -> None:
+    assert run_here("purge", "--older-than-days", "0", "--yes", "--dry-run", server=archived_server).out == "2\n"
     assert archived_count(archived_server) == 2
 
 
@@ -367,6 +378,40 @@ def test_a_group_alone_is_a_mistake_that_its_help_answers(group: list[str], caps
     assert (alone.code, alone.out) == (ExitCode.USAGE, "")
     assert alone.err == capsys.readouterr().out
     assert "\nUsage:\n  madsci-events " in alone.err
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=" ".join)
+def test_options_of_every_command_work_after_the_name_of_a_group(group: list[str]) -> None:
+    ran = run_here(*group, "--server", "http://127.0.0.1:1", "-o", "json", "-q", "nonsense")
+
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "")
+    assert ran.err == f"error: No such command 'nonsense'; see madsci-events {' '.join(group)} --help\n"
+
+
+def test_an_option_between_group_and_command_is_heeded() -> None:
+    run_here("profile", "add", "lab", "http://lab:8001")
+
+    assert json.loads(run_here("profile", "-o", "json", "list").out)[0]["name"] == "lab"
+
+
+EVERY_PAGE = [
+    [], ["query"], ["tail"], ["get"], ["stats"], ["status"], ["tui"], ["log"], ["archive"], ["purge"], ["doctor"],
+    ["serve"], *GROUPS, ["alerts", "silence"], ["alerts", "test"], ["manager", "add"], ["manager", "show"],
+    ["store", "copy"], ["spool", "flush"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", EVERY_PAGE, ids=" ".join)
+def test_help_opens_with_examples_and_fits(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run_here(*command, "--help")
+    lines = capsys.readouterr().out.splitlines()
+    usage = next(place for place, line in enumerate(lines) if line == "Usage:")
+
+    assert "Examples:" in lines[:usage]
+    assert [line for line in lines if len(line) > 80] == []
 
 
 @pytest.mark.parametrize(

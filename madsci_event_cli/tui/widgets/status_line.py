@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 
 from textual.message import Message
 
-from madsci_event_cli.rendering import cut, visible
+from madsci_event_cli.rendering import counted, cut, visible
 from madsci_event_cli.tui.source import Alerts, Link, span_text
 from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines, spread
 
@@ -97,7 +97,7 @@ class StatusLine(SpanLines):
         if status.total is None:
             return []
         if not status.filters:
-            return [(f" {status.total:,} events {status.counted} ", "dim")]
+            return [(f" {counted(status.total, 'event')} {status.counted} ", "dim")]
         hidden = max(status.total - status.matching, 0)
         hide = "filter hides" if status.filters == 1 else "filters hide"
         found: list[Piece] = [(f" {status.matching:,} of {status.total:,} ", "bold")]
@@ -115,7 +115,7 @@ class StatusLine(SpanLines):
         if alerts.silences:
             found.append((f" {alerts.silences} silenced ", "level.warning"))
         if alerts.open:
-            found.append((f" {alerts.open} open alert{'s' if alerts.open > 1 else ''} ", "level.critical"))
+            found.append((f" {counted(alerts.open, 'open alert')} ", "level.critical"))
         return found
 
     def _right(self) -> list[Piece]:
