@@ -52,7 +52,7 @@ _ALERT_FIELDS: Final = (
 _MAIL_FIELDS: Final = ("mail_id", "state", "created_at", "recipients", "subject", "attempts", "next_at", "last_answer")
 _PROOF: Final = {"taken": bool, "dry_run": bool, "verdicts": list, "transcript": list}
 _ALERT: Final = {"alert_id": str, "state": str, "log_level": int, "source": str, "message": str, "updated_at": str}
-_MAIL: Final = {"mail_id": str, "state": str, "created_at": str, "recipients": list, "subject": str, "content": str}
+_MAIL: Final = {"mail_id": str, "state": str, "created_at": str, "recipients": list, "subject": str}
 _SILENCE: Final = {"silence_id": str, "active": bool, "expires_at": str, "matcher": dict, "reason": str}
 """What an answer must hold to be one of ours."""
 _SILENCE_FIELDS: Final = ("silence_id", "active", "expires_at", "matcher", "reason", "author")
@@ -286,7 +286,7 @@ async def list_mails(
 async def show_mail(session: Session, mail_id: _MailId) -> ExitCode:
     """Show one mail: what became of it, and what it says."""
     async with session.reader() as reader:
-        mail = await reader.document("GET", f"alerts/outbox/{quote(mail_id, safe='')}", _MAIL)
+        mail = await reader.document("GET", f"alerts/outbox/{quote(mail_id, safe='')}", _MAIL | {"content": str})
     text: list[Line] = [[(line, "")] for line in str(mail["content"]).splitlines()]
     session.output.document(mail, [mail_line(mail, session.output.zone, None), [("", "")], *text])
     return ExitCode.OK

@@ -67,13 +67,18 @@ class Columns:
 
 @lru_cache(maxsize=64)
 def columns_for(width: int) -> Columns:
-    """Narrow lines lose the kind first, then milliseconds, then whom it is about, then the time."""
+    """Narrow lines lose the kind first, then milliseconds, then whom it is about, then the time.
+
+    Fifteen cells hold `liquidhandler_1`: with less, what tells one node of a kind from another is cut off.
+    """
     if width >= 132:
         return Columns(width, milliseconds=True, who=22, kind=22)
     if width >= 92:
         return Columns(width, milliseconds=True, who=18, kind=0)
+    if width >= 84:
+        return Columns(width, milliseconds=False, who=18, kind=0)
     if width >= 58:
-        return Columns(width, milliseconds=False, who=14, kind=0)
+        return Columns(width, milliseconds=False, who=15, kind=0)
     return Columns(width, milliseconds=False, who=0, kind=0, time=width >= 34, glyph=width >= 26)
 
 

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from madsci_event_cli.rendering import parse_event
+from madsci_event_cli.rendering import cut, id_end, parse_event, visible
 from madsci_event_cli.tui import messages
 from madsci_event_cli.tui.detail_lines import Around
 from madsci_event_cli.tui.screens.alerts import AlertsScreen
@@ -26,6 +26,9 @@ from madsci_event_server.event import Event
 
 _WIDE, _NARROW, _LOW, _LOWEST = 150, 90, 32, 20
 """Columns and lines at which the layout changes."""
+
+_HINT_CELLS = 36
+"""Of a value in a hint: the other keys want room, too."""
 
 
 class DashboardScreen(TakingScreen):
@@ -235,7 +238,11 @@ class DashboardScreen(TakingScreen):
 
     def show_hints(self) -> None:
         """Shows the few keys that matter here."""
-        self.query_one(HintLine).show(self._hints())
+        line = self.query_one(HintLine)
+        if self.prompt.display:
+            line.show(self.prompt.hints, helps=False)
+        else:
+            line.show(self._hints())
 
     def _hints(self) -> list[Hint]:
         if self.detail.has_focus:
@@ -265,5 +272,8 @@ class DashboardScreen(TakingScreen):
         found = self.field_here()
         if found is None:
             return []
-        label = f"{found[0]} {str(found[1])[-24:]}"
-        return [("i", f"only {label}"), ("x", "hide it")]
+        field, value = found
+        name = self.names.get((field, str(value)))
+        said = name or (id_end(str(value)) if field.endswith("_id") else str(value))
+        label = f"{field.removeprefix('event_data.').removesuffix('_id').replace('log_level', 'level')} {said}"
+        return [("i", f"only {cut(visible(label), _HINT_CELLS)}"), ("x", "hide it")]
