@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from madsci_event_cli.rendering import LEVEL_FACES, Span, cells, cut, fitted, id_end, instant_text, visible
+from madsci_event_cli.rendering import LEVEL_FACES, Span, cells, cut, cut_spans, fitted, id_end, instant_text, visible
 from madsci_event_server.vocabulary import EventLogLevel
 
 Line = list[Span]
@@ -36,6 +36,11 @@ def age_text(span: timedelta) -> str:
     return f"{seconds}s"
 
 
+def named(alert: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    """The alert with the name of what it is about, where it has only an id."""
+    return {**alert, "source": names.get(alert["source"], alert["source"])}
+
+
 def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None, *, says_id: bool = True) -> Line:
     """One alert on one line, in columns; shorter ones, and cut to `width` cells, where that is given.
 
@@ -45,10 +50,10 @@ def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None, *, sa
     head = [*([(f"{alert['alert_id']}  ", "id")] if says_id else []), *_condition(alert, now, is_wide=is_wide)]
     if width is None:
         return [*head, (f"{visible(alert['source'])}  " if alert["source"] else "", "name"), _message(alert)]
-    named: Span = (f"{_short(alert['source'], 20 if is_wide else 14)}  ", "name")
-    room = width - sum(cells(text) for text, _ in (*head, named))
+    about: Span = (f"{_short(alert['source'], 20 if is_wide else 14)}  ", "name")
+    room = width - sum(cells(text) for text, _ in (*head, about))
     text, style = _message(alert)
-    return [*head, named, (cut(text, max(0, room)), style)]
+    return cut_spans([*head, about, (cut(text, max(0, room)), style)], width)
 
 
 def _condition(alert: Mapping[str, Any], now: datetime, *, is_wide: bool) -> Line:

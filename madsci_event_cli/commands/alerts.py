@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
@@ -17,6 +17,7 @@ from madsci_event_cli.alert_rendering import (
     alert_line,
     explanation_lines,
     mail_line,
+    named,
     proof_lines,
     silence_line,
 )
@@ -27,6 +28,9 @@ from madsci_event_cli.registration import COMMANDS_PANEL, NONE_MORE, command_gro
 from madsci_event_cli.session import Session
 from madsci_event_cli.time_expressions import parse_moment, parse_span
 from madsci_event_server.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from madsci_event_cli.reader import EventReader
 
 _TEST_SECONDS: Final = 600.0
 """A mail server may take its time with each recipient."""
@@ -155,8 +159,9 @@ async def list_alerts(
     """List alerts, the one that counted last first."""
     async with session.reader() as reader:
         answer = await reader.document("GET", "alerts", {"alerts": list}, params=_listing(state, number))
+        names = await _names(session, reader)
     now, width = session.clock(), session.output.width
-    _write(session, answer["alerts"], _ALERT_FIELDS, lambda alert: [alert_line(alert, now, width)])
+    _write(session, answer["alerts"], _ALERT_FIELDS, lambda alert: [alert_line(named(alert, names), now, width)])
     if not answer["alerts"]:
         session.diagnostics.note("no alerts")
     return ExitCode.OK
@@ -166,7 +171,8 @@ async def show_alert(session: Session, alert_id: _Id) -> ExitCode:
     """Show one alert: what happened, who is told, and the mails that did."""
     async with session.reader() as reader:
         alert = await reader.document("GET", f"alerts/{quote(alert_id, safe='')}", _ALERT)
-    session.output.document(alert, alert_block(alert, session.output.zone))
+        names = await _names(session, reader)
+    session.output.document(alert, alert_block(named(alert, names), session.output.zone))
     return ExitCode.OK
 
 
@@ -184,7 +190,8 @@ async def _act(session: Session, alert_id: str, verb: str, by: str | None, note:
     async with session.reader() as reader:
         said = {"by": by or _myself(session), "note": note}
         alert = await reader.document("POST", f"alerts/{quote(alert_id, safe='')}/{verb}", _ALERT, json=said)
-    session.output.document(alert, [alert_line(alert, session.clock(), session.output.width)])
+        names = await _names(session, reader)
+    session.output.document(alert, [alert_line(named(alert, names), session.clock(), session.output.width)])
     return ExitCode.OK
 
 
@@ -307,6 +314,12 @@ async def _handle(session: Session, mail_id: str, verb: str) -> ExitCode:
         mail = await reader.document("POST", f"alerts/outbox/{quote(mail_id, safe='')}/{verb}", _MAIL)
     session.output.document(mail, [mail_line(mail, session.output.zone, session.output.width)])
     return ExitCode.OK
+
+
+async def _names(session: Session, reader: "EventReader") -> Mapping[str, str]:
+    """What ids are called, where people read."""
+    latest_first = await reader.names() if session.output.shows_names else []
+    return {pair["id"]: pair["name"] for pair in reversed(latest_first)}
 
 
 def _listing(states: Sequence[StrEnum] | None, number: int) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
+from madsci_event_cli.alert_rendering import named
 from madsci_event_cli.rendering import cut, id_end, parse_event, visible
 from madsci_event_cli.tui import messages
 from madsci_event_cli.tui.detail_lines import Around
@@ -187,10 +188,7 @@ class DashboardScreen(TakingScreen):
             self.notice("there are no alerts here: no server watches for them")
             return
         by_id = {id_: name for (_, id_), name in self.names.items()}
-        named = [
-            {**alert, "source": by_id.get(alert["source"], alert["source"])} for alert in self.status.alerts.unresolved
-        ]
-        screen = AlertsScreen(named, self.settings.clock())
+        screen = AlertsScreen([named(alert, by_id) for alert in self.status.alerts.unresolved], self.settings.clock())
         self.app.push_screen(screen, self._alert_chosen)
 
     def _alert_chosen(self, chosen: tuple[str, Mapping[str, Any]] | None) -> None:
