@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from madsci_event_cli.rendering import LEVEL_FACES, Span, cut, fitted, id_end, instant_text, visible
+from madsci_event_cli.rendering import LEVEL_FACES, Span, cells, cut, cut_spans, fitted, id_end, instant_text, visible
 from madsci_event_server.vocabulary import EventLogLevel
 
 Line = list[Span]
@@ -36,6 +36,11 @@ def age_text(span: timedelta) -> str:
     return f"{seconds}s"
 
 
+def named(alert: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    """The alert with the name of what it is about, where it has only an id."""
+    return {**alert, "source": names.get(alert["source"], alert["source"])}
+
+
 def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None, *, says_id: bool = True) -> Line:
     """One alert on one line, in columns; shorter ones, and cut to `width` cells, where that is given.
 
@@ -45,25 +50,29 @@ def alert_line(alert: Mapping[str, Any], now: datetime, width: int | None, *, sa
     head = [*([(f"{alert['alert_id']}  ", "id")] if says_id else []), *_condition(alert, now, is_wide=is_wide)]
     if width is None:
         return [*head, (f"{visible(alert['source'])}  " if alert["source"] else "", "name"), _message(alert)]
-    named: Span = (f"{_short(alert['source'], 20 if is_wide else 14)}  ", "name")
-    room = width - sum(len(text) for text, _ in (*head, named))
+    about: Span = (f"{_short(alert['source'], 20 if is_wide else 14)}  ", "name")
+    room = width - sum(cells(text) for text, _ in (*head, about))
     text, style = _message(alert)
-    return [*head, named, (cut(text, max(0, room)), style)]
+    return cut_spans([*head, about, (cut(text, max(0, room)), style)], width)
 
 
 def _condition(alert: Mapping[str, Any], now: datetime, *, is_wide: bool) -> Line:
     state, face = _state(alert), LEVEL_FACES[EventLogLevel(alert["log_level"])]
+    # Of an open one the level says how bad it is: two red words would not say more.
+    style = "" if state == "open" else _STATES[alert["state"]]
     age = age_text(now - _moment(alert["updated_at"]))
     if is_wide:
         return [
-            (fitted(state, 12) + "  ", _STATES[alert["state"]]),
-            (f"{face.label} {face.glyph}  ", face.style),
+            (fitted(state, 12) + "  ", style),
+            (f"{face.label} {face.glyph}", face.style),
+            ("  ", ""),
             (f"{'x' + str(alert['count']):>7}  ", ""),
             (f"{age:>4} ago  ", "time"),
         ]
     return [
-        (fitted(_SHORT_STATES.get(state, state), 8) + " ", _STATES[alert["state"]]),
-        (f"{face.label} ", face.style),
+        (fitted(_SHORT_STATES.get(state, state), 8) + " ", style),
+        (face.label, face.style),
+        (" ", ""),
         (f"{'x' + str(alert['count']):>5} ", ""),
         (f"{age:>4}  ", "time"),
     ]
@@ -125,9 +134,9 @@ def mail_line(mail: Mapping[str, Any], zone: tzinfo | None, width: int | None) -
     ]
     said = f"  {visible(mail['last_answer'])}" if mail["last_answer"] and mail["state"] != "sent" else ""
     text = f"{', '.join(map(visible, mail['recipients']))}  {visible(mail['subject'])}"
-    room = (width or _UNBOUNDED) - sum(len(part) for part, _ in head)
+    room = (width or _UNBOUNDED) - sum(cells(part) for part, _ in head)
     shown = cut(text, max(0, room))
-    return [*head, (shown, ""), (cut(said, max(0, room - len(shown))), "dim")]
+    return [*head, (shown, ""), (cut(said, max(0, room - cells(shown))), "dim")]
 
 
 def proof_lines(proof: Mapping[str, Any]) -> list[Line]:

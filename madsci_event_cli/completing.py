@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from madsci_event_server.errors import InvalidInput
-from madsci_event_server.vocabulary import EventLogLevel, EventType
+from madsci_event_server.vocabulary import ID_FIELDS, EventLogLevel, EventType
 
 WAIT_SECONDS: Final = 0.4
 """For the server; who presses Tab does not wait longer, and is shown nothing then."""
@@ -30,6 +30,12 @@ def levels(incomplete: str) -> list[str]:
 def types(incomplete: str) -> list[str]:
     """For the `--type` of an event to be sent."""
     return [name.value for name in EventType if name.value.startswith(incomplete.lower())]
+
+
+def countable(incomplete: str) -> list[str]:
+    """For `stats --field`."""
+    fields = ("log_level", "kind", "name", "event_type", "alert", *ID_FIELDS)
+    return [field for field in fields if field.startswith(incomplete.lower())]
 
 
 def node_names(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
@@ -67,6 +73,16 @@ def alert_ids(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]
     """For `alerts ack` and its like: the alerts that are not resolved."""
     alerts = _asked(ctx, f"/alerts?limit={_MOST}").get("alerts") or []
     return _offered(ctx, (alert.get("alert_id") for alert in alerts), incomplete)
+
+
+def profile_names(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
+    """For `--profile` and its like: the servers this user has named."""
+    from madsci_event_cli.profiles import Profiles  # who completes something else needs no profiles
+
+    try:
+        return _offered(ctx, Profiles.read().servers, incomplete)
+    except InvalidInput:
+        return []
 
 
 def _names(ctx: typer.Context) -> list[dict[str, Any]]:

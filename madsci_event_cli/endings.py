@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from madsci_event_cli.diagnostics import ExitCode
-from madsci_event_cli.filters import level_named
+from madsci_event_cli.filters import level_named, split_values
 from madsci_event_cli.rendering import parse_event
 from madsci_event_server.errors import InvalidInput, shown
 from madsci_event_server.vocabulary import EventLogLevel
@@ -40,7 +40,7 @@ class Endings:
     @classmethod
     def parse(cls, until_types: Iterable[str], exit_on: Iterable[str]) -> Self:
         """What `--until-type` and `--exit-on` say. Raises InvalidInput that names the option."""
-        types = [part.strip() for text in until_types for part in text.split(",") if part.strip()]
+        types = split_values(until_types, "--until-type")
         return cls(tuple(map(_is_of_type, types)), tuple(map(_condition, exit_on)))
 
     def __bool__(self) -> bool:

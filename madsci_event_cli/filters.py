@@ -83,7 +83,7 @@ def query_document(filters: Mapping[str, Any], *, now: datetime, zone: tzinfo | 
     if document.pop("archived", False):
         document["include_archived"] = True
     document |= _levels(document.pop("level", None))
-    if kinds := _split(document.pop("type", ())):
+    if kinds := split_values(document.pop("type", ()), "--type"):
         document["kind"] = kinds
     if pairs := document.pop("source", ()):
         document["source"] = _pairs(pairs)
@@ -145,8 +145,15 @@ def level_named(name: str) -> EventLogLevel:
         raise InvalidInput("--level", f"{shown(name)} is not a level; use {known}", value=name) from None
 
 
-def _split(values: Iterable[str]) -> list[str]:
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+def split_values(texts: Iterable[str], option: str) -> list[str]:
+    """The values of an option that takes several, between commas. Raises InvalidInput for one that holds none."""
+    found: list[str] = []
+    for text in texts:
+        values = [part.strip() for part in text.split(",") if part.strip()]
+        if not values:  # an empty variable in a script is a mistake, not a wish for everything
+            raise InvalidInput(option, "is empty; give at least one value, or leave it out", value=text)
+        found += values
+    return found
 
 
 def _pairs(pairs: Sequence[str]) -> dict[str, list[str]]:
@@ -159,6 +166,10 @@ def _pairs(pairs: Sequence[str]) -> dict[str, list[str]]:
 
 def _selector(text: str) -> Any:
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except ValueError as error:
         raise InvalidInput("--selector", f"{shown(text)} is not JSON: {error}", value=text) from None
+    if not isinstance(found, dict):
+        example = """'{"event_data.volume": {"$gt": 10}}'"""
+        raise InvalidInput("--selector", f"{shown(text)} is not a JSON object; use {example}", value=text)
+    return found

@@ -52,12 +52,26 @@ class HelpPage:
         self.lines += ["", self._strong(f"{text}:")]
 
     def examples(self, text: str) -> None:
-        """Lines as they are; what follows `#` is said more quietly."""
+        """Commands as they can be copied; what follows `#` is said quietly, above a command that fills its line."""
         self.heading("Examples")
         for line in text.strip().splitlines():
             command, mark, comment = line.strip().partition("  #")
             shown = f"{_INDENT}{command.rstrip()}"
-            self.lines.append(f"{shown}{self._quiet(f'  #{comment}')}" if mark else shown)
+            if mark and len(shown) + len(comment) + 3 <= self.width:
+                self.lines.append(f"{shown}{self._quiet(f'  #{comment}')}")
+                continue
+            if mark:
+                self.lines.append(self._quiet(f"{_INDENT}#{comment}"))
+            self.lines += self._continued(command.rstrip())
+
+    def _continued(self, command: str) -> list[str]:
+        """A command on as many lines as it needs, as a shell takes them."""
+        lines = [_INDENT]
+        for word in _SHELL_WORD.findall(command):
+            if len(lines[-1]) + len(word) + len(_GOES_ON) > self.width and lines[-1].strip():
+                lines.append(_INDENT * 3)
+            lines[-1] += word if lines[-1].isspace() else f" {word}"
+        return [f"{line}{_GOES_ON}" for line in lines[:-1]] + lines[-1:]
 
     def terms(self, rows: list[tuple[str, str]]) -> None:
         """Terms on the left, what they mean on the right; a long term has a line of its own."""
@@ -170,6 +184,8 @@ def _rows(page: HelpPage, rows: list[tuple[str, str]]) -> None:
 
 
 _NO_BREAK: Final = "\0"
+_GOES_ON: Final = " \\"
+_SHELL_WORD: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|\S)+""")
 _REQUIRED: Final = re.compile(r"^\{([\w-]+)\}$")
 """Newer releases of Typer put braces around what must be there; older ones leave it bare, as manuals do."""
 _FIRST: Final = ("Arguments", "Options")

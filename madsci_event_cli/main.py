@@ -10,7 +10,7 @@ import typer
 
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
 from madsci_event_cli.helping import CommandLineError
-from madsci_event_cli.output import ReaderGone
+from madsci_event_cli.output import NotWritten, ReaderGone
 from madsci_event_cli.registration import CommandLine, Invocation, take_global_options
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import (
@@ -49,10 +49,12 @@ def run(
     try:
         command = typer.main.get_command(app)
         answer = command.main(list(arguments) or ["--help"], PROGRAM, standalone_mode=False, obj=invocation)
-    except ReaderGone:
+    except (ReaderGone, BrokenPipeError):
         _let_go(stdout)
         return ExitCode.OK
-    except (MadsciEventsError, KeyboardInterrupt, typer.Abort, CommandLineError) as error:
+    except (MadsciEventsError, OSError, KeyboardInterrupt, typer.Abort, CommandLineError) as error:
+        if isinstance(error, (NotWritten, OSError)):
+            _let_go(stdout)
         return _report(error, invocation.session.diagnostics)
     return int(answer or ExitCode.OK)
 
@@ -81,17 +83,25 @@ def failure(error: BaseException) -> tuple[ExitCode, str]:
             return ExitCode.UNREACHABLE, str(error)
         case MadsciEventsError():
             return ExitCode.REFUSED, str(error)
+        case OSError():  # a full disk, a file that may not be read: nothing that waiting for us mends
+            return ExitCode.REFUSED, _system_text(error)
         case _:
             return ExitCode.USAGE, _usage_text(error)
 
 
+def _system_text(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
 def _usage_text(error: Any) -> str:
     command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
-    return f"{error.format_message().rstrip('.').replace(chr(10), ' ')}; see {command} --help"
+    said = error.format_message().rstrip(".").replace("\n", " ").replace("valid int range", "whole number")
+    return f"{said}; see {command} --help"
 
 
 def _let_go(stdout: BinaryIO) -> None:
-    """Points a stdout nobody reads at nothing, so that Python's last flush finds no broken pipe."""
+    """Points a stdout that takes no more at nothing, so that Python's last flush does not fail there once more."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(devnull, stdout.fileno())
@@ -101,6 +111,14 @@ def _let_go(stdout: BinaryIO) -> None:
         os.close(devnull)
 
 
+def _replace_closed_streams() -> None:
+    """Gives back what was closed (`>&-`): files opened later would take their numbers, and be written to as stdout."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  # until the end
+
+
 def main() -> int:
     """Runs the command line of this process."""
+    _replace_closed_streams()
     return run(sys.argv[1:], os.environ, sys.stdin, sys.stdout.buffer, sys.stderr)

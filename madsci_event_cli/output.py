@@ -35,6 +35,7 @@ from madsci_event_cli.rendering import (
     snug,
     visible,
 )
+from madsci_event_server.errors import MadsciEventsError
 
 if TYPE_CHECKING:
     from madsci_event_server.event import Event
@@ -84,17 +85,23 @@ class ReaderGone(Exception):
     """Nobody reads stdout any more: `head` has what it wanted. No failure, but nothing is left to do."""
 
 
+class NotWritten(MadsciEventsError):
+    """stdout did not take the results: the disk is full, or the device is gone."""
+
+
 @contextmanager
 def _reader_listening() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
         raise ReaderGone from None
+    except OSError as error:
+        raise NotWritten(f"the results could not be written: {error.strerror}; what is there is not all") from error
 
 
 @dataclass
 class Output:
-    """Where results go and how they look. Raises ReaderGone."""
+    """Where results go and how they look. Raises ReaderGone and NotWritten."""
 
     stream: BinaryIO
     format: Format

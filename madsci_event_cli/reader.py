@@ -16,7 +16,18 @@ from urllib.parse import quote
 
 import httpx
 
-from madsci_event_cli.connection import TIMEOUT, USER_AGENT, base_url, certificates, check, not_ours, parsed, reaching
+from madsci_event_cli.addresses import shown_address
+from madsci_event_cli.connection import (
+    TIMEOUT,
+    USER_AGENT,
+    base_url,
+    certificates,
+    check,
+    not_ours,
+    object_in,
+    parsed,
+    reaching,
+)
 from madsci_event_cli.following import Follower, Patience
 
 if TYPE_CHECKING:
@@ -33,6 +44,9 @@ _SLOW: Final = httpx.Timeout(None, connect=5.0)
 
 
 _PATIENCE: Final = Patience()
+_NOTHING_NEEDED: Final[Mapping[str, type]] = {}
+_FACETS: Final = {"facets": dict, "total": int, "truncated": list}
+_HISTOGRAM: Final = {"interval_seconds": int, "buckets": list}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,8 @@ class EventReader:
         `timeout` is for answers, `patience` for `follow`.
         """
         self.server = base_url(server)
+        self.address = shown_address(self.server)
+        """The same as it may be shown."""
         self._timeout = timeout
         self._patience = patience
 
@@ -74,8 +90,8 @@ class EventReader:
     async def find(self, query: "Query") -> FoundPage:
         """One page of what matches: the query's order, limit and cursor hold."""
         response = await self._ask("POST", "events/search", json=_document(query))
-        check(response, self.server)
-        return _page(response, self.server)
+        check(response, self.address)
+        return _page(response, self.address)
 
     async def pages(self, query: "Query", *, limit: int | None = None) -> AsyncIterator[FoundPage]:
         """Page after page of what matches, `limit` events in all (None: every one)."""
@@ -100,7 +116,7 @@ class EventReader:
         """
         document = {} if query is None else _document(query)
         parameters = [] if document.get("selector") is not None else _parameters(query)
-        return Follower(self._client, self.server, document, parameters, self._patience).items(after, last)
+        return Follower(self._client, self.address, document, parameters, self._patience).items(after, last)
 
     async def get(self, event_id: str, *, partial: bool = False) -> bytes:
         """The event of this id; with `partial` also by a beginning or end of it that no other id has.
@@ -109,60 +125,62 @@ class EventReader:
         """
         parameters = {"partial": "true"} if partial else {}
         response = await self._ask("GET", f"event/{quote(event_id, safe='')}", params=parameters)
-        parsed(response, self.server)
+        parsed(response, self.address)
         return response.content.strip()
 
     async def newest(self, number: int, level: int) -> dict[str, Any]:
         """The newest events from this level up, by id and newest first, as MADSci's servers answer them too."""
-        return await self._document("GET", "events", params={"number": str(number), "level": str(level)})
+        return await self.document("GET", "events", params={"number": str(number), "level": str(level)})
 
     async def select(self, selector: Mapping[str, Any]) -> dict[str, Any]:
         """All events a MongoDB-shaped selector matches, by id, as MADSci's servers answer them too."""
-        return await self._document("POST", "events/query", json=dict(selector), timeout=_SLOW)
+        return await self.document("POST", "events/query", json=dict(selector), timeout=_SLOW)
 
     async def facets(self, fields: Collection[str], query: "Query | None" = None, *, limit: int = 20) -> dict[str, Any]:
         """`{"facets": {field: [{"value", "count"}]}, "total", "truncated": [fields]}`, largest count first."""
         asked = [*(("field", field) for field in fields), ("limit", str(limit))]
-        return await self._counted("events/facets", asked, query)
+        return await self._counted("events/facets", asked, query, _FACETS)
 
     async def histogram(self, interval_seconds: int, query: "Query | None" = None) -> dict[str, Any]:
         """`{"interval_seconds", "buckets": [{"start", "counts": {"INFO": n}}]}`, aligned and zero-filled."""
-        return await self._counted("events/histogram", [("interval", str(interval_seconds))], query)
+        return await self._counted("events/histogram", [("interval", str(interval_seconds))], query, _HISTOGRAM)
 
-    async def _counted(self, path: str, asked: list[tuple[str, str]], query: "Query | None") -> dict[str, Any]:
+    async def _counted(
+        self, path: str, asked: list[tuple[str, str]], query: "Query | None", needs: Mapping[str, type]
+    ) -> dict[str, Any]:
         document = {} if query is None else _document(query)
         if document.get("selector") is None:
-            return await self._document("GET", path, params=[*_parameters(query), *asked])
+            return await self.document("GET", path, needs, params=[*_parameters(query), *asked])
         # A selector has no form in a query string; what is counted has no page.
         filters = {name: value for name, value in document.items() if name not in _PAGE_FIELDS}
-        return await self._document("POST", path, params=asked, json=filters)
+        return await self.document("POST", path, needs, params=asked, json=filters)
 
     async def names(self) -> list[dict[str, Any]]:
         """The names seen beside ids, `{"field", "id", "name", "last_seen"}`, latest first."""
-        found = (await self._document("GET", "events/names")).get("names")
-        if not isinstance(found, list):
-            raise not_ours(self.server)
-        return found
+        return list((await self.document("GET", "events/names", {"names": list}))["names"])
 
     async def archive(self, *, ids: Collection[str] | None = None, before: datetime | None = None) -> int:
         """Archives the events of these ids, or all before a time; how many were not archived yet."""
         body: dict[str, Any] = {} if ids is None else {"event_ids": list(ids)}
         if before is not None:
             body["before_date"] = before.astimezone(UTC).isoformat()
-        return self._count(await self._document("POST", "events/archive", json=body, timeout=_SLOW), "archived_count")
+        needs = {"archived_count": int}
+        return int((await self.document("POST", "events/archive", needs, json=body, timeout=_SLOW))["archived_count"])
 
     async def purge(self, older_than_days: int, *, dry_run: bool = False) -> int:
         """Deletes for good what was archived that long ago; how many those are (`dry_run`: would be)."""
         parameters = {"older_than_days": str(older_than_days)} | ({"dry_run": "true"} if dry_run else {})
-        answer = await self._document("DELETE", "events/archived", params=parameters, timeout=_SLOW)
-        return self._count(answer, "deleted_count")
+        needs = {"deleted_count": int}
+        answer = await self.document("DELETE", "events/archived", needs, params=parameters, timeout=_SLOW)
+        return int(answer["deleted_count"])
 
     async def status(self) -> dict[str, Any]:
         """What `/health` says, also where the server says that it is not well (503): the reasons are in it."""
         response = await self._ask("GET", "health")
-        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and _is_object(response):
-            return dict(response.json())
-        return parsed(response, self.server)
+        unwell = object_in(response) if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else None
+        if unwell is not None and unwell.get("healthy") is False:
+            return unwell
+        return parsed(response, self.address, {"healthy": bool})
 
     async def server_time(self) -> datetime:
         """The server's clock, to the second. Raises UnexpectedAnswer where it does not say."""
@@ -170,30 +188,20 @@ class EventReader:
         try:
             return parsedate_to_datetime(response.headers["Date"])
         except (KeyError, ValueError):
-            raise not_ours(self.server) from None
+            raise not_ours(self.address) from None
 
-    async def document(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The JSON object answered by a route without a method of its own here; `options` are an HTTPX request's."""
-        return await self._document(method, path, **options)
+    async def document(
+        self, method: str, path: str, needs: Mapping[str, type] = _NOTHING_NEEDED, **options: Any
+    ) -> dict[str, Any]:
+        """The JSON object answered by a route without a method of its own here; `options` are an HTTPX request's.
 
-    def _count(self, answer: Mapping[str, Any], name: str) -> int:
-        if not isinstance(answer.get(name), int):
-            raise not_ours(self.server)
-        return int(answer[name])
-
-    async def _document(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        return parsed(await self._ask(method, path, **options), self.server)
+        Raises UnexpectedAnswer where it lacks members of the names and kinds of `needs`.
+        """
+        return parsed(await self._ask(method, path, **options), self.address, needs)
 
     async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        with reaching(self.server):
+        with reaching(self.address):
             return await self._client.request(method, path, **options)
-
-
-def _is_object(response: httpx.Response) -> bool:
-    try:
-        return isinstance(response.json(), dict)
-    except ValueError:
-        return False
 
 
 def _document(query: "Query") -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.completing import profile_names
 from madsci_event_cli.helping import GLOBAL_PANEL, Command, Group
 from madsci_event_cli.output import Format
 from madsci_event_cli.session import DEFAULT_SERVER, Color, Options, Session
@@ -35,6 +36,7 @@ GLOBAL_OPTIONS: Final[dict[str, Any]] = {
             "--profile",
             metavar="NAME",
             help="The event server by its name; see profile. Otherwise MADSCI_EVENTS_PROFILE.",
+            autocompletion=profile_names,
             rich_help_panel=GLOBAL_PANEL,
         ),
     ],
@@ -147,6 +149,22 @@ def take_global_options(app: typer.Typer) -> None:
 
     _describe(options, [*_parameters(GLOBAL_OPTIONS), *_parameters(VERSION_OPTION)])
     app.callback()(options)
+
+
+COMMANDS_PANEL: Final = "Commands"
+"""Where the help of a group lists what is in it."""
+
+
+def command_group(text: str, examples: str) -> typer.Typer:
+    """A group of commands, to be registered in; the options of every command work after its name, too."""
+    group = typer.Typer(cls=Group, rich_markup_mode=None, help=text, epilog=examples)
+
+    def options(ctx: typer.Context, **values: Any) -> None:
+        _session_of(ctx, values)
+
+    _describe(options, _parameters(GLOBAL_OPTIONS))
+    group.callback()(options)
+    return group
 
 
 def register(

@@ -130,6 +130,11 @@ def fitted(text: str, width: int) -> str:
     return shown + " " * (width - cells(shown))
 
 
+def counted(count: int, what: str) -> str:
+    """`1 event`, `4,200 events`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 # --- spans -----------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +191,18 @@ def instant_text(moment: datetime, zone: tzinfo | None) -> str:
 def date_text(moment: datetime, zone: tzinfo | None) -> str:
     """`Mon 2026-11-23` in `zone` (None: this machine's)."""
     return moment.astimezone(zone).strftime("%a %Y-%m-%d")
+
+
+def elapsed_text(seconds: float, *, milliseconds: bool = True) -> str:
+    """`+0.120`, `+1:04`, `+2:03:00`, `-0.020`: the time between two rows, at most eight cells below a day."""
+    sign, size = "-" if seconds < 0 else "+", abs(seconds)
+    if size < 60:
+        return f"{sign}{size:.{3 if milliseconds else 1}f}"
+    minutes, rest = divmod(int(size), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{sign}{hours // 24}d{hours % 24:02d}h"
+    return f"{sign}{hours}:{minutes:02d}:{rest:02d}" if hours else f"{sign}{minutes}:{rest:02d}"
 
 
 # --- the line --------------------------------------------------------------------------------------------------------
@@ -371,7 +388,8 @@ def _facts(event: "Event", zone: tzinfo | None, names: Names) -> list[list[Span]
             facts.append([*_fact(field.removesuffix("_id"), id_, "id"), (f"  {visible(name)}" if name else "", "name")])
     if event.received_at is not None:
         lag = (event.received_at - event.event_timestamp).total_seconds()
-        facts.append([*_fact("received", _long_time(event.received_at, zone), "time"), (f"  {lag:+.3f} s", "dim")])
+        late = f"{lag:+.3f} s" if abs(lag) < 60 else elapsed_text(lag)
+        facts.append([*_fact("received", _long_time(event.received_at, zone), "time"), (f"  {late}", "dim")])
     if event.archived_at is not None:
         facts.append(_fact("archived", _long_time(event.archived_at, zone), "time"))
     facts += [_fact(label, text, "id") for label, text in (("trace", event.trace_id), ("span", event.span_id)) if text]

@@ -7,8 +7,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self, TextIO
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.diagnostics import Diagnostics
 from madsci_event_cli.output import Format, Output
+from madsci_event_server.errors import InvalidInput
 
 if TYPE_CHECKING:
     from madsci_event_cli.reader import EventReader
@@ -87,11 +89,15 @@ class Session:
         """Whether a person can be asked: both what is read and what is said pass through a terminal."""
         return self.stdin.isatty() and self.stderr.isatty()
 
+    def say_server(self) -> None:
+        """Says, with `-v`, who is asked."""
+        self.diagnostics.detail(f"server: {shown_address(self.server)}")
+
     def reader(self) -> "EventReader":
         """A reader of the server, to be opened."""
         from madsci_event_cli.reader import EventReader  # 400 ms of httpx, which help does without
 
-        self.diagnostics.detail(f"server: {self.server}")
+        self.say_server()
         return EventReader(self.server)
 
     def _colored(self, stream: IO[Any]) -> bool:
@@ -101,8 +107,11 @@ class Session:
 def server_address(option: str | None, environment: Mapping[str, str], profile: str | None = None) -> str:
     """The server to talk to: `--server`, else EVENT_SERVER_URL, else a profile's, else the one on this machine.
 
-    Raises InvalidInput for a profile that is none.
+    Raises InvalidInput for a profile that is none, and for an option without an address: an empty variable in a script
+    must not send it to another server.
     """
+    if option is not None and not option.strip():
+        raise InvalidInput("--server", "is empty; give an address as http://HOST:PORT, or leave it out", value=option)
     given = option or environment.get("EVENT_SERVER_URL")
     if given and profile is None:
         return given

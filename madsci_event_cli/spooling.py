@@ -8,6 +8,7 @@ from typing import Any
 
 from madsci_event_cli.connection import base_url
 from madsci_event_cli.diagnostics import Diagnostics, ExitCode
+from madsci_event_cli.rendering import counted
 from madsci_event_cli.sending.delivery import Pace
 from madsci_event_cli.sending.outbox import DeliveryStatus, Limits, Outbox, outbox_for
 from madsci_event_cli.sending.outgoing import Outgoing, as_sent, as_whole_event, encode_line
@@ -97,7 +98,7 @@ def spool_lines(
         outbox.flush_while_it_flows()
     status = since(before, outbox.status())
     outbox.finish()
-    diagnostics.note(f"{count:,} events read, {status.delivered:,} delivered")
+    diagnostics.note(f"{counted(count, 'event')} read, {status.delivered:,} delivered")
     if status.set_aside or status.lost:
         diagnostics.error(f"{status.set_aside:,} were refused by the server and {status.lost:,} not kept")
         return ExitCode.REFUSED

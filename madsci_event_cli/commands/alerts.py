@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
@@ -17,19 +17,21 @@ from madsci_event_cli.alert_rendering import (
     alert_line,
     explanation_lines,
     mail_line,
+    named,
     proof_lines,
     silence_line,
 )
 from madsci_event_cli.completing import alert_ids
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
-from madsci_event_cli.helping import Group
-from madsci_event_cli.registration import NONE_MORE, register
+from madsci_event_cli.registration import COMMANDS_PANEL, NONE_MORE, command_group, register
 from madsci_event_cli.session import Session
 from madsci_event_cli.time_expressions import parse_moment, parse_span
 from madsci_event_server.errors import InvalidInput
 
-_PANEL: Final = "Commands"
+if TYPE_CHECKING:
+    from madsci_event_cli.reader import EventReader
+
 _TEST_SECONDS: Final = 600.0
 """A mail server may take its time with each recipient."""
 
@@ -52,6 +54,11 @@ _ALERT_FIELDS: Final = (
     "silenced_by",
 )
 _MAIL_FIELDS: Final = ("mail_id", "state", "created_at", "recipients", "subject", "attempts", "next_at", "last_answer")
+_PROOF: Final = {"taken": bool, "dry_run": bool, "verdicts": list, "transcript": list}
+_ALERT: Final = {"alert_id": str, "state": str, "log_level": int, "source": str, "message": str, "updated_at": str}
+_MAIL: Final = {"mail_id": str, "state": str, "created_at": str, "recipients": list, "subject": str}
+_SILENCE: Final = {"silence_id": str, "active": bool, "expires_at": str, "matcher": dict, "reason": str}
+"""What an answer must hold to be one of ours."""
 _SILENCE_FIELDS: Final = ("silence_id", "active", "expires_at", "matcher", "reason", "author")
 
 _Id = Annotated[
@@ -84,14 +91,14 @@ class Fate(StrEnum):
 
 def register_in(app: typer.Typer) -> None:
     """Adds the family of commands."""
-    alerts = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES)
-    outbox = typer.Typer(cls=Group, help=_OUTBOX_HELP, epilog=_OUTBOX_EXAMPLES)
+    alerts = command_group(_HELP, _EXAMPLES)
+    outbox = command_group(_OUTBOX_HELP, _OUTBOX_EXAMPLES)
     for function, examples in _COMMANDS.items():
         more = _MATCHERS if function is silence else NONE_MORE
-        register(alerts, function, panel=_PANEL, examples=examples, name=_name_of(function), more=more)
+        register(alerts, function, panel=COMMANDS_PANEL, examples=examples, name=_name_of(function), more=more)
     for function, examples in _OUTBOX_COMMANDS.items():
-        register(outbox, function, panel=_PANEL, examples=examples, name=_name_of(function))
-    alerts.add_typer(outbox, name="outbox", rich_help_panel=_PANEL)
+        register(outbox, function, panel=COMMANDS_PANEL, examples=examples, name=_name_of(function))
+    alerts.add_typer(outbox, name="outbox", rich_help_panel=COMMANDS_PANEL)
     app.add_typer(alerts, name="alerts", rich_help_panel="Look")
 
 
@@ -121,7 +128,7 @@ async def prove_mail(
     else:
         async with session.reader() as reader:
             asked = {"to": to or [], "dry_run": dry_run}
-            proof = await reader.document("POST", "alerts/test", json=asked, timeout=_TEST_SECONDS)
+            proof = await reader.document("POST", "alerts/test", _PROOF, json=asked, timeout=_TEST_SECONDS)
     session.output.document(proof, proof_lines(proof))
     if dry_run:
         session.diagnostics.note("a dry run: no mail was sent and no mail server contacted")
@@ -151,9 +158,10 @@ async def list_alerts(
 ) -> ExitCode:
     """List alerts, the one that counted last first."""
     async with session.reader() as reader:
-        answer = await reader.document("GET", "alerts", params=_listing(state, number))
+        answer = await reader.document("GET", "alerts", {"alerts": list}, params=_listing(state, number))
+        names = await _names(session, reader)
     now, width = session.clock(), session.output.width
-    _write(session, answer["alerts"], _ALERT_FIELDS, lambda alert: [alert_line(alert, now, width)])
+    _write(session, answer["alerts"], _ALERT_FIELDS, lambda alert: [alert_line(named(alert, names), now, width)])
     if not answer["alerts"]:
         session.diagnostics.note("no alerts")
     return ExitCode.OK
@@ -162,8 +170,9 @@ async def list_alerts(
 async def show_alert(session: Session, alert_id: _Id) -> ExitCode:
     """Show one alert: what happened, who is told, and the mails that did."""
     async with session.reader() as reader:
-        alert = await reader.document("GET", f"alerts/{quote(alert_id, safe='')}")
-    session.output.document(alert, alert_block(alert, session.output.zone))
+        alert = await reader.document("GET", f"alerts/{quote(alert_id, safe='')}", _ALERT)
+        names = await _names(session, reader)
+    session.output.document(alert, alert_block(named(alert, names), session.output.zone))
     return ExitCode.OK
 
 
@@ -180,8 +189,9 @@ async def resolve_alert(session: Session, alert_id: _Id, *, note: _Note = None, 
 async def _act(session: Session, alert_id: str, verb: str, by: str | None, note: str | None) -> ExitCode:
     async with session.reader() as reader:
         said = {"by": by or _myself(session), "note": note}
-        alert = await reader.document("POST", f"alerts/{quote(alert_id, safe='')}/{verb}", json=said)
-    session.output.document(alert, [alert_line(alert, session.clock(), session.output.width)])
+        alert = await reader.document("POST", f"alerts/{quote(alert_id, safe='')}/{verb}", _ALERT, json=said)
+        names = await _names(session, reader)
+    session.output.document(alert, [alert_line(named(alert, names), session.clock(), session.output.width)])
     return ExitCode.OK
 
 
@@ -207,11 +217,12 @@ async def silence(
     matcher = query_document(filters, now=now)
     async with session.reader() as reader:
         if alert_id is not None:
-            alert_id = str((await reader.document("GET", f"alerts/{quote(alert_id, safe='')}"))["alert_id"])
+            alert_id = str((await reader.document("GET", f"alerts/{quote(alert_id, safe='')}", _ALERT))["alert_id"])
         named = {"rule": rule, "alert_id": alert_id}
         answer = await reader.document(
             "POST",
             "alerts/silences",
+            _SILENCE,
             json={
                 "matcher": matcher | {name: value for name, value in named.items() if value is not None},
                 "expires_at": ends.isoformat(),
@@ -230,7 +241,7 @@ async def silences(
 ) -> ExitCode:
     """List the silences that hold now."""
     async with session.reader() as reader:
-        answer = await reader.document("GET", "alerts/silences", params={"all": str(all).lower()})
+        answer = await reader.document("GET", "alerts/silences", {"silences": list}, params={"all": str(all).lower()})
     zone = session.output.zone
     _write(session, answer["silences"], _SILENCE_FIELDS, lambda silence: [silence_line(silence, zone)])
     if not answer["silences"]:
@@ -244,7 +255,7 @@ async def unsilence(
 ) -> ExitCode:
     """End a silence early: what is still open is mailed."""
     async with session.reader() as reader:
-        answer = await reader.document("DELETE", f"alerts/silences/{quote(silence_id, safe='')}")
+        answer = await reader.document("DELETE", f"alerts/silences/{quote(silence_id, safe='')}", _SILENCE)
     session.output.document(answer, [silence_line(answer, session.output.zone)])
     return ExitCode.OK
 
@@ -255,7 +266,7 @@ async def explain(
 ) -> ExitCode:
     """Say which rule matched an event, and why a mail was sent about it or not."""
     async with session.reader() as reader:
-        found = await reader.document("GET", f"alerts/explain/{quote(event_id, safe='')}")
+        found = await reader.document("GET", f"alerts/explain/{quote(event_id, safe='')}", {"explanation": list})
     session.output.document(found, explanation_lines(found))
     return ExitCode.OK
 
@@ -271,7 +282,7 @@ async def list_mails(
 ) -> ExitCode:
     """List mails that wait or could not be delivered, the latest first."""
     async with session.reader() as reader:
-        answer = await reader.document("GET", "alerts/outbox", params=_listing(state, number))
+        answer = await reader.document("GET", "alerts/outbox", {"mails": list}, params=_listing(state, number))
     zone, width = session.output.zone, session.output.width
     _write(session, answer["mails"], _MAIL_FIELDS, lambda mail: [mail_line(mail, zone, width)])
     if not answer["mails"]:
@@ -282,7 +293,7 @@ async def list_mails(
 async def show_mail(session: Session, mail_id: _MailId) -> ExitCode:
     """Show one mail: what became of it, and what it says."""
     async with session.reader() as reader:
-        mail = await reader.document("GET", f"alerts/outbox/{quote(mail_id, safe='')}")
+        mail = await reader.document("GET", f"alerts/outbox/{quote(mail_id, safe='')}", _MAIL | {"content": str})
     text: list[Line] = [[(line, "")] for line in str(mail["content"]).splitlines()]
     session.output.document(mail, [mail_line(mail, session.output.zone, None), [("", "")], *text])
     return ExitCode.OK
@@ -300,9 +311,15 @@ async def retry_mail(session: Session, mail_id: _MailId) -> ExitCode:
 
 async def _handle(session: Session, mail_id: str, verb: str) -> ExitCode:
     async with session.reader() as reader:
-        mail = await reader.document("POST", f"alerts/outbox/{quote(mail_id, safe='')}/{verb}")
+        mail = await reader.document("POST", f"alerts/outbox/{quote(mail_id, safe='')}/{verb}", _MAIL)
     session.output.document(mail, [mail_line(mail, session.output.zone, session.output.width)])
     return ExitCode.OK
+
+
+async def _names(session: Session, reader: "EventReader") -> Mapping[str, str]:
+    """What ids are called, where people read."""
+    latest_first = await reader.names() if session.output.shows_names else []
+    return {pair["id"]: pair["name"] for pair in reversed(latest_first)}
 
 
 def _listing(states: Sequence[StrEnum] | None, number: int) -> list[tuple[str, str]]:

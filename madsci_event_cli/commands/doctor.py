@@ -10,7 +10,7 @@ import typer
 
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.registration import register
-from madsci_event_cli.rendering import Span, parse_event, visible
+from madsci_event_cli.rendering import Span, counted, parse_event, visible
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidSettings, MadsciEventsError, ServerError
 
@@ -108,9 +108,9 @@ async def _server(reader: "EventReader") -> "tuple[list[Finding], dict[str, Any]
         return [failure("server", str(error), "madsci-events serve, or name it with --server")], None
     if health.get("healthy") is not True:
         problems = "; ".join(map(str, health.get("problems") or ())) or "it says that it is not well"
-        return [failure("server", f"{reader.server}: {problems}", "madsci-events status")], health
+        return [failure("server", f"{reader.address}: {problems}", "madsci-events status")], health
     here, there = version("madsci-events"), health.get("version")
-    said = f"{reader.server}, version {there}, {health.get('total_events'):,} events"
+    said = f"{reader.address}, version {there}, {counted(health.get('total_events') or 0, 'event')}"
     if here != there:
         return [warning("server", f"{said}; this is {here}", "install the same version on both")], health
     return [fine("server", said)], health

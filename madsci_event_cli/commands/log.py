@@ -14,7 +14,14 @@ from madsci_event_cli.output import Format
 from madsci_event_cli.registration import register
 from madsci_event_cli.sending.event_ids import new_event_id
 from madsci_event_cli.session import Session
-from madsci_event_server.errors import ServerError, ServerRefused, ServerUnreachable, UnexpectedAnswer
+from madsci_event_server.errors import (
+    InvalidInput,
+    ServerError,
+    ServerRefused,
+    ServerUnreachable,
+    UnexpectedAnswer,
+    shown,
+)
 from madsci_event_server.vocabulary import SOURCE_ID_FIELDS
 
 EXAMPLES: Final = """
@@ -84,7 +91,7 @@ def log(
         return event
 
     event = event_of({"message": message})
-    session.diagnostics.detail(f"server: {session.server}")
+    session.say_server()
     if message == "-":
         from madsci_event_cli.sending.piped import PipedLines
         from madsci_event_cli.spooling import spool_lines  # 400 ms of httpx: a wrong option is told before
@@ -159,7 +166,11 @@ def _source(ids: Mapping[str, str | None], pairs: Sequence[str]) -> dict[str, st
 
 
 def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    return [key_and_value(text, option) for text in texts]
+    pairs = [key_and_value(text, option) for text in texts]
+    keys = [key for key, _ in pairs]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise InvalidInput(option, f"{shown(twice)} is given twice, and an event has each key once", value=twice)
+    return pairs
 
 
 def _value(text: str) -> Any:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from madsci_event_cli.diagnostics import ExitCode
-from madsci_event_cli.helping import Group
-from madsci_event_cli.registration import register
+from madsci_event_cli.registration import COMMANDS_PANEL, command_group, register
 from madsci_event_cli.rendering import Span, visible
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput, InvalidSettings, shown
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from madsci_event_cli.defining.draft import Draft
     from madsci_event_server.definition import Definition
 
-_PANEL: Final = "Commands"
 _TYPE: Final = "event_manager"
 _LIST_FIELDS: Final = ("name", "file", "manager_type", "address", "manager_id", "problem")
 
@@ -33,9 +31,9 @@ _Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that i
 
 def register_in(app: typer.Typer) -> None:
     """Adds the family of commands."""
-    manager = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES)
+    manager = command_group(_HELP, _EXAMPLES)
     for name, (function, examples) in _COMMANDS.items():
-        register(manager, function, panel=_PANEL, examples=examples, name=name)
+        register(manager, function, panel=COMMANDS_PANEL, examples=examples, name=name)
     app.add_typer(manager, name="manager", rich_help_panel="Run")
 
 
@@ -381,18 +379,18 @@ def _verdicts(found: list[dict[str, Any]]) -> Iterable[list[Span]]:
 
 def _chosen(which: str | None) -> Path:
     """The definition meant. Raises InvalidInput that names those there are."""
-    from madsci_event_server.definition import find_definition, find_definitions
+    from madsci_event_server.definition import find_definitions
     from madsci_event_server.settings import lab_directory
 
-    lab = lab_directory(Path.cwd())
+    there = find_definitions(lab_directory(Path.cwd()))
+    if which is None and len(there) == 1:
+        return there[0]
     if which is None:
-        only = find_definition(lab)
-        if only is None:
-            raise InvalidInput("NAME", "there is no definition here; make one with madsci-events manager add")
-        return only
+        several = f"must say which one; there are {', '.join(map(str, there))}"
+        none = "there is no definition here; make one with madsci-events manager add"
+        raise InvalidInput("NAME", several if there else none)
     if Path(which).is_file():
         return Path(which)
-    there = find_definitions(lab)
     named = [path for path in there if which in (_fields_of(path).get("name"), path.name.removesuffix(".manager.yaml"))]
     if len(named) == 1:
         return named[0]

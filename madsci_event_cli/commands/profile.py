@@ -5,9 +5,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.diagnostics import ExitCode
-from madsci_event_cli.helping import Group
-from madsci_event_cli.registration import register
+from madsci_event_cli.registration import COMMANDS_PANEL, command_group, register
 from madsci_event_cli.rendering import Span, visible
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput, shown
@@ -31,9 +31,9 @@ _Name = Annotated[
 
 def register_in(app: typer.Typer) -> None:
     """Adds the family of commands."""
-    profile = typer.Typer(cls=Group, help=_HELP, epilog=_EXAMPLES)
+    profile = command_group(_HELP, _EXAMPLES)
     for name, (function, examples) in _COMMANDS.items():
-        register(profile, function, panel="Commands", examples=examples, name=name)
+        register(profile, function, panel=COMMANDS_PANEL, examples=examples, name=name)
     app.add_typer(profile, name="profile", rich_help_panel="Run")
 
 
@@ -98,7 +98,7 @@ def remove(session: Session, name: _Name) -> ExitCode:
 
 def _show(session: Session, servers: Mapping[str, str], current: str | None, only: str | None = None) -> ExitCode:
     found = [
-        {"name": name, "server": server, "current": name == current}
+        {"name": name, "server": shown_address(server), "current": name == current}
         for name, server in servers.items()
         if only in (None, name)
     ]

@@ -6,6 +6,7 @@ import typer
 
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.registration import register
+from madsci_event_cli.rendering import counted
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput
 
@@ -41,7 +42,7 @@ async def purge(
     Prints how many were deleted.
     """
     async with session.reader() as reader:
-        if not yes:
+        if dry_run or not yes:
             count = await reader.purge(older_than_days, dry_run=True)
             if dry_run or not count:
                 return _write(session, count)
@@ -52,7 +53,7 @@ async def purge(
 
 
 def _agreed(session: Session, count: int, days: int) -> bool:
-    what = f"{count} events archived at least {days} days ago"
+    what = f"{counted(count, 'event')} archived at least {counted(days, 'day')} ago"
     if not session.interactive:
         raise InvalidInput("--yes", f"is needed to delete {what} where nobody can be asked; nothing was deleted")
     return session.diagnostics.asked(f"Delete {what} for good?", session.stdin)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from madsci_event_cli.diagnostics import ExitCode
-from madsci_event_cli.filters import FILTER_OPTIONS, query_document
+from madsci_event_cli.filters import FILTER_OPTIONS, query_document, split_values
 from madsci_event_cli.output import EventWriter
 from madsci_event_cli.registration import register
 from madsci_event_cli.rendering import names_by_id
@@ -62,7 +62,7 @@ async def query(
     document = query_document(filters, now=session.clock())
     session.diagnostics.detail(f"query: {document}")
     output = session.output_in(UTC if utc else None)
-    paths = [path.strip() for text in fields or [] for path in text.split(",") if path.strip()]
+    paths = split_values(fields or (), "--fields")
     async with session.reader() as reader:
         names = names_by_id(await reader.names()) if output.shows_names and not paths else {}
         with output.events(paths, names) as writer:

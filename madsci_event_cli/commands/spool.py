@@ -1,13 +1,14 @@
 """`spool`: events that wait on this machine for their server."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.diagnostics import ExitCode
-from madsci_event_cli.helping import Group
-from madsci_event_cli.registration import register
-from madsci_event_cli.rendering import Span, fitted, visible
+from madsci_event_cli.registration import COMMANDS_PANEL, command_group, register
+from madsci_event_cli.rendering import Span, clock_text, counted, date_text, fitted, visible
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput
 
@@ -29,27 +30,25 @@ DROP_EXAMPLES: Final = """
 """
 _LABEL_CELLS: Final = 10
 
-spool_app = typer.Typer(
-    cls=Group,
-    rich_markup_mode=None,
-    help="Events that wait on this machine for their server.",
-    epilog="madsci-events spool list\nmadsci-events spool flush",
-)
-
 
 def register_in(app: typer.Typer) -> None:
     """Adds the commands."""
-    register(spool_app, list_, name="list", panel="Keep", examples=LIST_EXAMPLES)
-    register(spool_app, flush, panel="Keep", examples=FLUSH_EXAMPLES)
-    register(spool_app, drop, panel="Keep", examples=DROP_EXAMPLES)
-    app.add_typer(spool_app, name="spool", rich_help_panel="Log")
+    spool = command_group(
+        "Events that wait on this machine for their server.", "madsci-events spool list\nmadsci-events spool flush"
+    )
+    register(spool, list_, name="list", panel=COMMANDS_PANEL, examples=LIST_EXAMPLES)
+    register(spool, flush, panel=COMMANDS_PANEL, examples=FLUSH_EXAMPLES)
+    register(spool, drop, panel=COMMANDS_PANEL, examples=DROP_EXAMPLES)
+    app.add_typer(spool, name="spool", rich_help_panel="Log")
 
 
 def list_(session: Session) -> ExitCode:
     """List what waits, for which server, and what the server refused for good."""
     found = _spools(session)
-    lines = [line for waiting in found for line in _lines(waiting)] or [[("Nothing waits.", "dim")]]
+    lines = [line for waiting in found for line in _lines(waiting)]
     session.output.document({"spools": [waiting.document() for waiting in found]}, lines)
+    if not found:
+        session.diagnostics.note("Nothing waits.")
     return ExitCode.OK
 
 
@@ -122,10 +121,15 @@ def _flush(session: Session, waiting: "Waiting", *, set_aside: bool) -> ExitCode
         for line in lines:
             outbox.emit_line(line)
         file.unlink(missing_ok=True)
-    status = deliver_dead(outbox)
+    status, server = deliver_dead(outbox), shown_address(waiting.server)
     session.output.document(
-        {"server": waiting.server, "delivered": status.delivered, "refused": status.set_aside, "left": status.pending},
-        [[(f"{status.delivered:,} delivered to {visible(waiting.server)}", "")]],
+        {
+            "server": shown_address(waiting.server),
+            "delivered": status.delivered,
+            "refused": status.set_aside,
+            "left": status.pending,
+        },
+        [[(f"{status.delivered:,} delivered to {visible(server)}", "")]],
     )
     if status.pending:
         return ExitCode.UNREACHABLE
@@ -133,15 +137,15 @@ def _flush(session: Session, waiting: "Waiting", *, set_aside: bool) -> ExitCode
 
 
 def _agreed(session: Session, count: int) -> bool:
-    what = f"{count:,} events that no server has"
+    what = f"{counted(count, 'event')} that no server has"
     if not session.interactive:
         raise InvalidInput("--yes", f"is needed to delete {what} where nobody can be asked; nothing was deleted")
     return session.diagnostics.asked(f"Delete {what} for good?", session.stdin)
 
 
 def _lines(waiting: "Waiting") -> list[list[Span]]:
-    lines: list[list[Span]] = [_line("server", (visible(waiting.server), "heading"))]
-    since = f"  since {waiting.oldest}" if waiting.oldest else ""
+    lines: list[list[Span]] = [_line("server", (visible(shown_address(waiting.server)), "heading"))]
+    since = f"  since {_moment_text(waiting.oldest)}" if waiting.oldest else ""
     lines.append(_line("waiting", (f"{waiting.events:,}", "level.warning" if waiting.events else ""), (since, "dim")))
     if waiting.living_processes:
         lines.append(_line("", (f"processes that deliver theirs themselves: {waiting.living_processes}", "dim")))
@@ -150,6 +154,11 @@ def _lines(waiting: "Waiting") -> list[list[Span]]:
             _line("refused", (f"{waiting.set_aside:,}", "level.error"), (f"  {waiting.set_aside_file}", "dim"))
         )
     return lines
+
+
+def _moment_text(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    return f"{date_text(moment, None)} {clock_text(moment, None, milliseconds=False)}"
 
 
 def _line(label: str, *spans: Any) -> list[Span]:

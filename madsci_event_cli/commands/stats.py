@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from madsci_event_cli.commands.status import span_text
-from madsci_event_cli.filters import FILTER_OPTIONS, query_document
+from madsci_event_cli.completing import countable
+from madsci_event_cli.filters import FILTER_OPTIONS, query_document, split_values
 from madsci_event_cli.output import Format, Output
 from madsci_event_cli.registration import register
 from madsci_event_cli.rendering import (
@@ -16,6 +17,7 @@ from madsci_event_cli.rendering import (
     Span,
     cells,
     clock_text,
+    counted,
     cut_spans,
     date_text,
     fitted,
@@ -67,6 +69,7 @@ async def stats(
         typer.Option(
             metavar="FIELD",
             help="log_level, kind, name, event_type, alert, any id such as node_id, or source.KEY; may be repeated.",
+            autocompletion=countable,
             rich_help_panel=_SHOW,
         ),
     ] = None,
@@ -84,7 +87,7 @@ async def stats(
     """
     document = query_document(filters, now=session.clock())
     output = session.output_in(UTC if utc else None)
-    fields = list(dict.fromkeys(part.strip() for text in field or DEFAULT_FIELDS for part in text.split(",")))
+    fields = list(dict.fromkeys(split_values(field or DEFAULT_FIELDS, "--field")))
     steps = None if interval is None else _whole_seconds(interval)
     async with session.reader() as reader:
         found = await reader.facets(fields, document, limit=number)
@@ -153,7 +156,7 @@ def _lines(found: Mapping[str, Any], output: Output, names: Names) -> list[Seque
 
 def _heading(found: Mapping[str, Any], zone: tzinfo | None) -> list[Span]:
     total = found["total"]
-    said: list[Span] = [(f"{total:,} {'event' if total == 1 else 'events'}", "heading")]
+    said: list[Span] = [(counted(total, "event"), "heading")]
     buckets = found["buckets"]
     if not buckets:
         return said

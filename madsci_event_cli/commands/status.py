@@ -8,7 +8,18 @@ import typer
 
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.registration import register
-from madsci_event_cli.rendering import Span, event_line, fitted, layout_for, parse_event, snug, visible
+from madsci_event_cli.rendering import (
+    Names,
+    Span,
+    counted,
+    event_line,
+    fitted,
+    layout_for,
+    names_by_id,
+    parse_event,
+    snug,
+    visible,
+)
 from madsci_event_cli.session import Session
 
 EXAMPLES: Final = """
@@ -35,12 +46,13 @@ async def status(session: Session) -> ExitCode:
         health = await reader.status()
         healthy = health.get("healthy") is True
         newest = (await reader.find({"limit": 1})).events if healthy else []
-    document = {"server": reader.server, **health}
-    session.output.document(document, _lines(document, newest, session))
+        names = names_by_id(await reader.names()) if newest and session.output.shows_names else {}
+    document = {"server": reader.address, **health}
+    session.output.document(document, _lines(document, newest, names, session))
     return ExitCode.OK if healthy else ExitCode.REFUSED
 
 
-def _lines(health: Mapping[str, Any], newest: Sequence[bytes], session: Session) -> list[list[Span]]:
+def _lines(health: Mapping[str, Any], newest: Sequence[bytes], names: Names, session: Session) -> list[list[Span]]:
     healthy = health.get("healthy") is True
     state: Span = ("UP", "level.info") if healthy else ("NOT WELL", "level.error")
     uptime = span_text(timedelta(seconds=float(health.get("uptime_seconds") or 0)))
@@ -52,16 +64,18 @@ def _lines(health: Mapping[str, Any], newest: Sequence[bytes], session: Session)
     if isinstance(store, dict):
         lines += _store_lines(store)
     if health.get("lag_seconds") is not None:
-        waiting = f"  {health.get('waiting_events', 0):,} events waiting to be stored"
+        waiting = f"  {counted(health.get('waiting_events') or 0, 'event')} waiting to be stored"
         lines.append(_line("lag", (f"{health['lag_seconds']:.3f} s", ""), (waiting, "dim")))
     if health.get("conflicts"):
         lines.append(
-            _line("conflicts", (f"{health['conflicts']:,} events came with the id of another", "level.warning"))
+            _line(
+                "conflicts", (f"{counted(health['conflicts'], 'event')} came with the id of another", "level.warning")
+            )
         )
     alerts = health.get("alerts")
     if isinstance(alerts, dict):
         lines += _alert_lines(alerts)
-    return [*lines, *(_newest_line(body, session) for body in newest)]
+    return [*lines, *(_newest_line(body, names, session) for body in newest)]
 
 
 def _store_lines(store: Mapping[str, Any]) -> list[list[Span]]:
@@ -89,12 +103,12 @@ def _alert_lines(alerts: Mapping[str, Any]) -> list[list[Span]]:
     return lines
 
 
-def _newest_line(body: bytes, session: Session) -> list[Span]:
+def _newest_line(body: bytes, names: Names, session: Session) -> list[Span]:
     event = parse_event(body)
     ago = f"{span_text(session.clock() - event.event_timestamp)} ago  "
     width = session.output.width or _WITHOUT_A_TERMINAL
-    layout = snug(layout_for(max(_LEAST_CELLS, width - _LABEL_CELLS - len(ago))), [event], {})
-    return _line("newest", (ago, ""), *event_line(event, layout))
+    layout = snug(layout_for(max(_LEAST_CELLS, width - _LABEL_CELLS - len(ago))), [event], names)
+    return _line("newest", (ago, ""), *event_line(event, layout, names))
 
 
 def _line(label: str, *spans: Span) -> list[Span]:

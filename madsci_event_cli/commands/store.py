@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from madsci_event_cli.diagnostics import ExitCode
-from madsci_event_cli.helping import Group
-from madsci_event_cli.registration import register
+from madsci_event_cli.registration import COMMANDS_PANEL, command_group, register
 from madsci_event_cli.session import Session
 from madsci_event_server.errors import InvalidInput, shown
 
@@ -27,8 +26,8 @@ EXAMPLES: Final = """
 
 def register_in(app: typer.Typer) -> None:
     """Adds the commands."""
-    store = typer.Typer(cls=Group, help="Copy events between stores, or from MADSci's.", epilog=EXAMPLES)
-    register(store, copy, panel="Stores", examples=EXAMPLES)
+    store = command_group("Copy events between stores, or from MADSci's.", EXAMPLES)
+    register(store, copy, panel=COMMANDS_PANEL, examples=EXAMPLES)
     app.add_typer(store, name="store", rich_help_panel="Keep")
 
 

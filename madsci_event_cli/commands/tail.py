@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
+from madsci_event_cli.completing import kinds
 from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.endings import Endings
-from madsci_event_cli.filters import FILTER_OPTIONS, query_document
+from madsci_event_cli.filters import FILTER_OPTIONS, query_document, split_values
 from madsci_event_cli.output import EventWriter, Format, Output, ReaderGone
 from madsci_event_cli.registration import register
 from madsci_event_cli.rendering import names_by_id
@@ -66,7 +67,10 @@ async def tail(
     until_type: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="TYPE", help="Follow until one of this type came: workflow_complete.", rich_help_panel=_UNTIL
+            metavar="TYPE",
+            help="Follow until one of this type came: workflow_complete.",
+            rich_help_panel=_UNTIL,
+            autocompletion=kinds,
         ),
     ] = None,
     exit_on: Annotated[
@@ -88,7 +92,7 @@ async def tail(
 ) -> ExitCode:
     """Show the last 10 events that match, and with -f those that come.
 
-    A lost connection is taken up again where it was. At the end, the place to go on from is said on stderr.
+    A lost connection is taken up again where it was. When following ends, the place to go on from is said on stderr.
     """
     document = query_document(filters, now=session.clock())
     endings = Endings.parse(until_type or (), exit_on or ())
@@ -97,7 +101,7 @@ async def tail(
     output = session.output_in(UTC if utc else None)
     if follow and output.format is Format.JSON:
         raise InvalidInput("-o", "json is one array, which following never ends; use -o jsonl")
-    paths = [path.strip() for text in fields or [] for path in text.split(",") if path.strip()]
+    paths = split_values(fields or (), "--fields")
     async with session.reader() as reader:
         if not follow:
             return await _show_last(session, reader, output, document, number, paths)

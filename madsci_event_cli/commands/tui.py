@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
 from madsci_event_cli.registration import register
 from madsci_event_cli.session import Color, Session
@@ -82,7 +83,7 @@ def tui(
         tick_seconds=SLOW_TICK_SECONDS if low_bandwidth else TICK_SECONDS,
         low_bandwidth=low_bandwidth,
         theme=theme or "",
-        source_options=() if source.local else ("--server", session.server),
+        source_options=() if source.local else ("--server", shown_address(session.server)),
         operator=_operator(),
         hint=_hint(session, low_bandwidth=low_bandwidth),
     )

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import httpx
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.connection import certificates
 from madsci_event_cli.sending.spool import SetAside, Source, Spool
 from madsci_event_cli.sending.verdicts import (
@@ -83,7 +84,7 @@ class Sender:
         self, spool: Spool, server: str, pace: Pace, *, jitter: Callable[[float, float], float] = random.uniform
     ) -> None:
         self._spool = spool
-        self._server = server
+        self._address = shown_address(server)
         self._pace = pace
         self._jitter = jitter
         self._set_aside = SetAside(spool.directory)
@@ -196,7 +197,7 @@ class Sender:
                 if not self._deliver_round():
                     self._rest()
             except Exception:  # the thread must outlive a full disk, a removed directory, a bug of ours
-                logger.exception("delivering events to %s failed; trying again", self._server)
+                logger.exception("delivering events to %s failed; trying again", self._address)
                 self._pause(TryAgain("an error on this side"))
         self._door.close()
 
@@ -254,7 +255,7 @@ class Sender:
             if not isinstance(verdict, NoBatches):
                 return self._settle(source, lines, verdict)
             self._next_batch = time.monotonic() + _BATCHES_AGAIN_SECONDS
-            logger.info("%s takes no batches of events: sending one by one", self._server)
+            logger.info("%s takes no batches of events: sending one by one", self._address)
         return self._deliver_singly(source, lines)
 
     def _deliver_singly(self, source: Source, lines: bytes) -> TryAgain | None:
@@ -304,7 +305,7 @@ class Sender:
             logger.warning(
                 "%d events have the id of another event %s already holds with other data, which it keeps",
                 verdict.conflicts,
-                self._server,
+                self._address,
             )
         source.acknowledge(lines)
         if not verdict.rejected:
@@ -338,7 +339,7 @@ class Sender:
 
     def _put_aside(self, line: bytes, reason: str, what: str = "") -> None:
         self.set_aside += 1
-        what = what or f"{self._server} refused an event"
+        what = what or f"{self._address} refused an event"
         if self._set_aside.add(line, reason):
             logger.warning("%s, which is kept in %s: %s", what, self._set_aside.path, reason)
         else:
@@ -346,7 +347,7 @@ class Sender:
 
     def _failures_over(self) -> None:
         if self._trouble is not None:
-            logger.info("events are delivered to %s again", self._server)
+            logger.info("events are delivered to %s again", self._address)
         self._trouble = None
         self._failures_in_a_row = self._stuck = 0
 
@@ -355,7 +356,7 @@ class Sender:
         if self._trouble is None:
             logger.warning(
                 "events are not delivered to %s (%s); they wait in %s",
-                self._server,
+                self._address,
                 trouble.reason,
                 self._spool.waiting_in,
             )
@@ -392,6 +393,8 @@ class _Door:
 
     def __init__(self, server: str, answer_seconds: float) -> None:
         self._server = server
+        user, password = httpx.URL(server).username, httpx.URL(server).password
+        self._auth = httpx.BasicAuth(user, password) if user or password else httpx.Auth()
         self._answer_seconds = answer_seconds
         self._timeouts = httpx.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)).as_dict()
         # Made here, in the thread that makes the client: it imports, and whoever forks while another thread imports
@@ -408,7 +411,7 @@ class _Door:
         request = httpx.Request(
             "POST", self._server + path, headers=headers, content=body, extensions={"timeout": self._timeouts}
         )
-        response = self._transport.handle_request(request)
+        response = self._transport.handle_request(next(self._auth.auth_flow(request)))
         try:
             content = self._content(response)
         finally:

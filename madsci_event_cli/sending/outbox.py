@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.sending.delivery import Pace, Sender
 from madsci_event_cli.sending.outgoing import Outgoing, encode_line
 from madsci_event_cli.sending.spool import DEFAULT_MAX_BYTES, Loss, Spool, WhenFull, directory_for
@@ -159,7 +160,7 @@ class Outbox:
                 "%d events for %s are not delivered (%s); they wait in %s for the next client, or for "
                 "`madsci-events spool flush`",
                 self._spool.pending_events,
-                self.server,
+                shown_address(self.server),
                 self._sender.trouble or "no answer yet",
                 self._spool.waiting_in,
             )

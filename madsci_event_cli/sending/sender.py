@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import httpx
 
-from madsci_event_cli.connection import TIMEOUT, USER_AGENT, base_url, certificates, check, not_ours, reaching
+from madsci_event_cli.addresses import shown_address
+from madsci_event_cli.connection import TIMEOUT, USER_AGENT, base_url, certificates, not_ours, parsed, reaching
 from madsci_event_server.errors import ServerRefused, ServerUnreachable
 
 PAUSES_SECONDS: Final = (0.2, 0.6)
@@ -35,9 +36,11 @@ def send(server: str, event: Mapping[str, Any], *, sleep: Callable[[float], None
 
 
 def _send_once(client: httpx.Client, base: str, event: Mapping[str, Any]) -> bytes:
-    with reaching(base):
+    address = shown_address(base)
+    with reaching(address):
         response = client.post(f"{base}event", json=event)
-    check(response, base)
-    if not response.content.startswith(b"{"):
-        raise not_ours(base)
+    stored = parsed(response, address)
+    # Only an answer that holds the event acknowledges it: any service may say 200 and {}.
+    if event["event_id"] not in (stored.get("event_id"), stored.get("_id")):
+        raise not_ours(address)
     return response.content

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.sending.jsonable import encode
 from madsci_event_cli.sending.lanes import APPEND, Lane, MemoryLane, OwnLane, lanes_in, look_into
 from madsci_event_cli.sending.outgoing import now_text
@@ -46,7 +47,7 @@ def default_root() -> Path:
 
 def directory_for(server: str, root: Path) -> Path:
     """The directory of the events for one server."""
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", server.partition("://")[2])[:60]
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", shown_address(server).partition("://")[2])[:60]
     return root / f"{readable}-{hashlib.sha256(server.encode()).hexdigest()[:8]}"
 
 

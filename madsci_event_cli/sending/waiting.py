@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from madsci_event_cli.addresses import shown_address
 from madsci_event_cli.sending.lanes import Lane, is_alive, lanes_in, look_into
 from madsci_event_cli.sending.spool import SERVER_URL, SET_ASIDE, default_root
 
@@ -42,7 +43,7 @@ class Waiting:
 
     def document(self) -> dict[str, Any]:
         """For programs."""
-        return asdict(self)
+        return asdict(self) | {"server": shown_address(self.server)}
 
 
 def spool_root(environment: Mapping[str, str]) -> Path:

@@ -18,13 +18,13 @@ from madsci_event_cli.rendering import (
     cells,
     clock_text,
     date_text,
+    elapsed_text,
     fitted,
     message_text,
     safe_json,
     visible,
     who,
 )
-from madsci_event_cli.tui.row_line import elapsed_text
 from madsci_event_server.event import ID_FIELDS, Event
 
 LONGEST_TEXT: Final = 6000

@@ -44,6 +44,9 @@ _LINES_A_PAGE: Final = 20_000
 
 _LOOK_AGAIN_SECONDS: Final = 0.5
 
+_SHOWN_BYTES: Final = 400
+"""Of a line that is no event."""
+
 
 class Lines(Protocol):
     """Lines by position; a position is text that only these lines understand, and grows."""
@@ -324,8 +327,10 @@ def read_event(line: bytes) -> Event | Note:
     try:
         return Event.model_validate(json.loads(line))
     except (InvalidInput, ValueError) as error:  # ValueError: not JSON, not UTF-8, or a number without end
-        shown = line[:200].decode(errors="replace")
-        return Note("broken", visible(f"not an event: {error} │ {shown}"))
+        shown = line[:_SHOWN_BYTES].decode(errors="replace")
+        reason = "not JSON" if isinstance(error, json.JSONDecodeError) else error
+        # The line first: of a program that logs no JSON it is what matters.
+        return Note("broken", visible(f"{shown}  │ not an event: {reason}"))
     except RecursionError:
         return Note("broken", "not an event: nested too deep")
 

@@ -16,6 +16,7 @@ from madsci_event_cli.rendering import (
     cells,
     clock_text,
     cut,
+    elapsed_text,
     fitted,
     kind_text,
     message_text,
@@ -66,13 +67,18 @@ class Columns:
 
 @lru_cache(maxsize=64)
 def columns_for(width: int) -> Columns:
-    """Narrow lines lose the kind first, then milliseconds, then whom it is about, then the time."""
+    """Narrow lines lose the kind first, then milliseconds, then whom it is about, then the time.
+
+    Fifteen cells hold `liquidhandler_1`: with less, what tells one node of a kind from another is cut off.
+    """
     if width >= 132:
         return Columns(width, milliseconds=True, who=22, kind=22)
     if width >= 92:
         return Columns(width, milliseconds=True, who=18, kind=0)
+    if width >= 84:
+        return Columns(width, milliseconds=False, who=18, kind=0)
     if width >= 58:
-        return Columns(width, milliseconds=False, who=14, kind=0)
+        return Columns(width, milliseconds=False, who=15, kind=0)
     return Columns(width, milliseconds=False, who=0, kind=0, time=width >= 34, glyph=width >= 26)
 
 
@@ -98,18 +104,6 @@ def _time(event: Event, columns: Columns, zone: tzinfo | None, before: datetime 
     else:
         text = elapsed_text((event.event_timestamp - before).total_seconds(), milliseconds=columns.milliseconds)
     yield Cell(f"{text:>{width}} ", "time")
-
-
-def elapsed_text(seconds: float, *, milliseconds: bool = True) -> str:
-    """`+0.120`, `+1:04`, `+2:03:00`, `-0.020`: the time between two rows, at most eight cells below a day."""
-    sign, size = "-" if seconds < 0 else "+", abs(seconds)
-    if size < 60:
-        return f"{sign}{size:.{3 if milliseconds else 1}f}"
-    minutes, rest = divmod(int(size), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 24:
-        return f"{sign}{hours // 24}d{hours % 24:02d}h"
-    return f"{sign}{hours}:{minutes:02d}:{rest:02d}" if hours else f"{sign}{minutes}:{rest:02d}"
 
 
 def _level(event: Event, columns: Columns) -> Iterator[Cell]:

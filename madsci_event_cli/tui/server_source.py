@@ -97,7 +97,7 @@ class ServerSource:
     def __init__(self, reader: EventReader, *, ask_again_seconds: float = ASK_AGAIN_SECONDS) -> None:
         self._reader = reader
         self._ask_again_seconds = ask_again_seconds
-        self.title = reader.server.rstrip("/")
+        self.title = reader.address.rstrip("/")
 
     async def __aenter__(self) -> Self:
         await self._reader.__aenter__()

@@ -16,12 +16,13 @@ _PAGE: Final = """<!doctype html>
 :root {{ color-scheme: light dark; --line: color-mix(in srgb, currentColor 16%, transparent);
   --soft: color-mix(in srgb, currentColor 5%, transparent); --mono: ui-monospace, Menlo, Consolas, monospace; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0; display: grid;
-  grid-template-columns: 17rem minmax(0, 52rem); }}
+  grid-template-columns: 19rem minmax(0, 52rem); }}
 nav {{ position: sticky; top: 0; height: 100vh; overflow-y: auto; box-sizing: border-box; padding: 1.5rem 1rem;
   border-right: 1px solid var(--line); font-size: .9rem; }}
 nav h3 {{ font-size: .75rem; text-transform: uppercase; letter-spacing: .06em; opacity: .6; margin: 1.25rem 0 .25rem; }}
-nav a {{ display: block; text-decoration: none; color: inherit; padding: .1rem 0; font-family: var(--mono);
+nav a {{ display: flex; text-decoration: none; color: inherit; padding: .1rem 0; font-family: var(--mono);
   font-size: .8rem; overflow-wrap: anywhere; }}
+nav .verb {{ flex: none; }}
 nav a:hover {{ text-decoration: underline; }}
 main {{ padding: 1.5rem 2rem 6rem; }}
 h1 {{ font-size: 1.5rem; margin: 0 0 .25rem; }}

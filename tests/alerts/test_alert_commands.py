@@ -63,6 +63,26 @@ def test_an_alert_from_the_list_to_its_end(server: LiveServer, office: PostOffic
     assert (after.out, after.err) == ("", "no alerts\n")
 
 
+def test_what_has_only_an_id_is_called_by_its_name(lab: Path) -> None:
+    arm = "01JYKZDPANTNRYXF5TQKRJS0F2"
+    with LiveServer(lab, db="memory:") as server:
+        log(server, "homed", source={"node_id": arm, "name": "robotarm_1"}, log_level="info")
+        log(server, "stuck", source={"node_id": arm})
+        while not (listed := run_here("alerts", "list", server=server.url)).out:
+            """Alerts are counted right after the event is stored."""
+        alert_id = listed.out.split()[0]
+        shown = run_here("alerts", "show", alert_id, server=server.url)
+        taken_on = run_here("alerts", "ack", alert_id, server=server.url)
+        status = run_here("status", server=server.url)
+        as_data = json.loads(run_here("alerts", "list", "-o", "json", server=server.url).out)
+
+    assert "robotarm_1  stuck" in listed.out
+    assert "robotarm_1: stuck" in shown.out
+    assert "robotarm_1  stuck" in taken_on.out
+    assert "robotarm_1 stuck" in status.out
+    assert [alert["source"] for alert in as_data] == [arm]
+
+
 def test_lists_are_data_for_programs(shared: LiveServer) -> None:
     [whole] = json.loads(run_here("alerts", "list", "-o", "json", server=shared.url).out)
     [line] = run_here("alerts", "list", "-o", "jsonl", server=shared.url).lines

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from madsci_event_cli.diagnostics import ExitCode
 from tests.cli.events import NODE, WORKFLOW, some_bodies
 from tests.cli.runs import Terminal, run_here, run_with
+from tests.cli.scripted_server import Raw, always, scripted_server
 from tests.cli.strangers import answering
 from tests.live_server import LiveServer
 from tests.processes import free_port
@@ -90,11 +92,15 @@ def test_filters(arguments: list[str], numbers: list[int], server: str) -> None:
         (["--until", "whenever"], "--until: 'whenever' is not a time"),
         (["--source", "name"], "--source: 'name' is not of the form key=value"),
         (["--selector", "{"], "--selector: '{' is not JSON"),
+        (["--selector", "[]"], "--selector: '[]' is not a JSON object; use '{"),
+        (["--fields", ""], "--fields: is empty; give at least one value"),
+        (["--type", " , "], "--type: is empty; give at least one value"),
+        (["--server", ""], "--server: is empty; give an address"),
         (["--selector", '{"$where": "1"}'], "--selector"),
         (["--regex", "(?=x)"], "--regex"),
         (["--search", "!!!"], "--search: '!!!' holds no letter or digit"),
         (["-n", "0"], "Invalid value for '-n' / '--number'"),
-        (["-n", "many"], "Invalid value for '-n' / '--number'"),
+        (["-n", "many"], "Invalid value for '-n' / '--number': 'many' is not a whole number"),
         (["--levle", "error"], "--levle"),
         (["-o", "xml"], "xml"),
     ],
@@ -230,11 +236,13 @@ def test_a_message_may_look_like_an_option(log_server: str) -> None:
     [
         (["hello", "--level", "loud"], ExitCode.USAGE, "--level: 'loud' is not a level"),
         (["hello", "--data", "novalue"], ExitCode.USAGE, "--data: 'novalue' is not of the form"),
+        (["hello", "--data", "a=1", "--data", "a=2"], ExitCode.USAGE, "--data: 'a' is given twice"),
+        (["hello", "--source", "name=x", "--source", "name=x"], ExitCode.USAGE, "--source: 'name' is given twice"),
         (["hello", "--node-id", "not-a-ulid"], ExitCode.REFUSED, "source.node_id: 'not-a-ulid' is not a ULID"),
         (["hello", "--type", "no type"], ExitCode.REFUSED, "event_type: 'no type' is not a type"),
         ([], ExitCode.USAGE, "message"),
     ],
-    ids=["level", "data", "id", "type", "no message"],
+    ids=["level", "data", "data twice", "source twice", "id", "type", "no message"],
 )
 def test_what_cannot_be_logged_is_refused(arguments: list[str], code: ExitCode, said: str, server: str) -> None:
     ran = run_here("log", *arguments, server=server)
@@ -298,6 +306,11 @@ def test_purge_deletes_what_it_says(archived_server: str) -> None:
 def test_purge_shows_first_and_deletes_nothing_by_that(archived_server: str) -> None:
     assert run_here("purge", "--older-than-days", "0", "--dry-run", server=archived_server).out == "2\n"
     assert run_here("purge", "--older-than-days", "1", server=archived_server).out == "0\n"
+    assert archived_count(archived_server) == 2
+
+
+def test_a_dry_run_deletes_nothing_whatever_else_is_said(archived_server: str) -> None:
+    assert run_here("purge", "--older-than-days", "0", "--yes", "--dry-run", server=archived_server).out == "2\n"
     assert archived_count(archived_server) == 2
 
 
@@ -367,6 +380,40 @@ def test_a_group_alone_is_a_mistake_that_its_help_answers(group: list[str], caps
     assert "\nUsage:\n  madsci-events " in alone.err
 
 
+@pytest.mark.parametrize("group", GROUPS, ids=" ".join)
+def test_options_of_every_command_work_after_the_name_of_a_group(group: list[str]) -> None:
+    ran = run_here(*group, "--server", "http://127.0.0.1:1", "-o", "json", "-q", "nonsense")
+
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "")
+    assert ran.err == f"error: No such command 'nonsense'; see madsci-events {' '.join(group)} --help\n"
+
+
+def test_an_option_between_group_and_command_is_heeded() -> None:
+    run_here("profile", "add", "lab", "http://lab:8001")
+
+    assert json.loads(run_here("profile", "-o", "json", "list").out)[0]["name"] == "lab"
+
+
+EVERY_PAGE = [
+    [], ["query"], ["tail"], ["get"], ["stats"], ["status"], ["tui"], ["log"], ["archive"], ["purge"], ["doctor"],
+    ["serve"], *GROUPS, ["alerts", "silence"], ["alerts", "test"], ["manager", "add"], ["manager", "show"],
+    ["store", "copy"], ["spool", "flush"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", EVERY_PAGE, ids=" ".join)
+def test_help_opens_with_examples_and_fits(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run_here(*command, "--help")
+    lines = capsys.readouterr().out.splitlines()
+    usage = next(place for place, line in enumerate(lines) if line == "Usage:")
+
+    assert "Examples:" in lines[:usage]
+    assert [line for line in lines if len(line) > 80] == []
+
+
 @pytest.mark.parametrize(
     ("mistake", "command"),
     [
@@ -391,21 +438,37 @@ EVERY_COMMAND = [
     ["archive", "--before", "1d"],
     ["purge", "--older-than-days", "9", "--yes"],
     ["status"],
+    ["stats"],
+    ["tail"],
+    ["alerts", "list"],
+    ["alerts", "test"],
+    ["alerts", "show", "7f3k"],
+    ["alerts", "ack", "7f3k"],
+    ["alerts", "silence", "--node", "arm", "--for", "1h", "--reason", "why"],
+    ["alerts", "silences"],
+    ["alerts", "unsilence", "7f3k"],
+    ["alerts", "explain", "01M84W00C21SPHKDZ53DPX0003"],
+    ["alerts", "outbox", "list"],
+    ["alerts", "outbox", "show", "7f3k"],
+    ["alerts", "outbox", "retry", "7f3k"],
 ]
 
 
-@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: " ".join(command[:3]))
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [
         (401, b"", ExitCode.NOT_ALLOWED),
         (403, b"", ExitCode.NOT_ALLOWED),
         (502, b"", ExitCode.UNREACHABLE),
+        (503, b'{"detail": "no upstream"}', ExitCode.UNREACHABLE),
         (200, b"<html>a web page", ExitCode.REFUSED),
+        (200, b"{}", ExitCode.REFUSED),
+        (200, b'{"status": "ok", "facets": 3, "alerts": null, "healthy": "yes"}', ExitCode.REFUSED),
         (404, b"<html>no such page", ExitCode.REFUSED),
         (422, b'{"detail": "field: is wrong; use another", "errors": []}', ExitCode.REFUSED),
     ],
-    ids=["401", "403", "proxy", "page", "404", "422"],
+    ids=["401", "403", "proxy", "proxy that speaks JSON", "page", "empty object", "another service", "404", "422"],
 )
 def test_a_failure_has_its_code_and_its_line(command: list[str], status: int, body: bytes, code: ExitCode) -> None:
     with answering(status, body) as address:
@@ -415,12 +478,69 @@ def test_a_failure_has_its_code_and_its_line(command: list[str], status: int, bo
     assert re.fullmatch(r"error: [^\n]+\n", ran.err)
 
 
-@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: " ".join(command[:3]))
+@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"], ids=["at once", "midway"])
+def test_a_server_that_hangs_up_is_retryable(command: list[str], words: bytes) -> None:
+    with scripted_server(always(Raw(words))) as hanging_up:
+        ran = run_here(*command, server=hanging_up.url)
+
+    assert (ran.code, ran.out) == (ExitCode.UNREACHABLE, "")
+    assert ran.err == f"error: lost the connection to {hanging_up.url}/ before it had answered; is the server up?\n"
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: " ".join(command[:3]))
 def test_a_server_that_is_away_is_retryable(command: list[str]) -> None:
     ran = run_here(*command, server=f"http://127.0.0.1:{free_port()}")
 
     assert (ran.code, ran.out) == (ExitCode.UNREACHABLE, "")
     assert re.fullmatch(r"error: cannot connect to http://127\.0\.0\.1:\d+/: [^\n]+\n", ran.err)
+
+
+def test_the_reason_is_the_operating_systems() -> None:
+    ran = run_here("query", server=f"http://127.0.0.1:{free_port()}")
+
+    assert ran.err.endswith(": Connection refused; is the server up?\n")
+
+
+def test_tls_where_there_is_none_is_told_the_way_out(server: str) -> None:
+    ran = run_here("query", server=server.replace("http:", "https:"))
+
+    assert (ran.code, ran.out) == (ExitCode.UNREACHABLE, "")
+    assert ran.err.endswith("it does not speak TLS; use http:// instead of https://\n")
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "as http://USER:PASSWORD@HOST"), (403, "ask who runs it")])
+def test_who_is_not_allowed_is_told_the_way_out(status: int, said: str) -> None:
+    with answering(status, b"") as address:
+        assert said in run_here("query", server=address).err
+
+
+PASSWORD = "hunter2"
+SAYING_WHERE = [
+    ["-v", "query"], ["-v", "log", "hello"], ["status"], ["status", "-o", "json"], ["stats"], ["alerts", "list"],
+    ["tail", "-f", "--timeout", "0.1s"], ["log", "hello", "--spool"], ["doctor"], ["profile", "add", "lab", "ADDRESS"],
+    ["profile", "list", "-o", "json"], ["spool", "list"], ["spool", "list", "-o", "json"], ["spool", "flush"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SAYING_WHERE, ids=" ".join)
+@pytest.mark.parametrize("listening", [True, False])
+def test_no_word_holds_the_password_of_an_address(
+    command: list[str], listening: bool, log_server: str, tmp_path: Path
+) -> None:
+    port = log_server.rpartition(":")[2] if listening else str(free_port())
+    address = f"http://ada:{PASSWORD}@127.0.0.1:{port}"
+    environment = {"EVENT_CLIENT_SPOOL_DIR": str(tmp_path)}
+    run_here("profile", "add", "before", address)
+    run_here(
+        "log", "waits", "--spool", server=f"http://ada:{PASSWORD}@127.0.0.1:{free_port()}", environment=environment
+    )
+    ran = run_here(
+        *(address if part == "ADDRESS" else part for part in command), server=address, environment=environment
+    )
+
+    assert PASSWORD not in ran.out + ran.err
+    assert not [path for path in tmp_path.rglob("*") if PASSWORD in path.name]
 
 
 def test_verbose_shows_why_without_a_traceback() -> None:

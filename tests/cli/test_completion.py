@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.runs import COMMAND
+from tests.cli.runs import COMMAND, run_here
 from tests.cli.strangers import silent
 from tests.live_server import LiveServer
 from tests.test_documented import installed
@@ -79,12 +79,20 @@ def in_bash(words: str, server: str, bash_script: str) -> list[str]:
         ("madsci-events query --node r", ["reader_1"]),
         ("madsci-events query --name E", ["Example\\ Workcell"]),
         ("madsci-events query --name evil", []),
+        ("madsci-events tail --until-type plate", ["plate_read"]),
+        ("madsci-events stats --field workf", ["workflow_id"]),
         ("madsci-events query --workflow-id 01M84", ["01M84WD9JX5PX0PEFANMSHAJ0S"]),
         ("madsci-events get 01M84W00", ["01M84W00C21SPHKDZ53DPXVAZS"]),
     ],
 )
 def test_bash_offers(words: str, offered: list[str], lab_server: str, bash_script: str) -> None:
     assert in_bash(words, lab_server, bash_script) == offered
+
+
+def test_bash_offers_the_profiles_there_are(bash_script: str) -> None:
+    run_here("profile", "add", "lab2", "http://lab2:8001")
+
+    assert in_bash("madsci-events query --profile l", "", bash_script) == ["lab2"]
 
 
 def test_nothing_is_offered_or_said_where_the_server_is_away_or_hangs(bash_script: str) -> None:

@@ -58,7 +58,7 @@ def make_client(tmp_path: Path, server: ScriptedServer) -> Iterator[MakeClient]:
     yield make
     server.behaviour = as_ours
     for client in made:
-        with nullcontext() if client.event_server == server.url else scripted_server(port=port_of(client)):
+        with nullcontext() if server.url.endswith(f":{port_of(client)}") else scripted_server(port=port_of(client)):
             client.flush(10)
         client.close(0)
 
@@ -426,3 +426,19 @@ def test_events_logged_while_others_are_being_sent_arrive_too(server: ScriptedSe
 
     assert client.flush(30)
     assert messages(server) == list(range(number + 1))
+
+
+def test_user_and_password_of_the_address_are_sent_and_not_said(
+    server: ScriptedServer, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = server.url.replace("://", "://ada:hunter2@")
+    server.behaviour = always(Reply(401, {"detail": "who are you?"}))
+    client = make_client(url)
+    client.info("hello")
+    assert server.wait_until(lambda it: len(it.requests) > 1)
+    server.behaviour = as_ours
+
+    assert client.flush(30)
+    assert server.requests[-1].headers["authorization"] == "Basic YWRhOmh1bnRlcjI="
+    assert "are not delivered to http://***@" in caplog.text
+    assert "hunter2" not in caplog.text

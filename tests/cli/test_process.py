@@ -133,6 +133,33 @@ def test_head_in_a_shell(long_server: str) -> None:
     assert ran.stderr == b""
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["query"], ["query", "-o", "json"], ["tail"], ["stats"], ["--help"], ["query", "--help"], ["--version"]],
+    ids=" ".join,
+)
+def test_results_that_cannot_be_written_are_a_failure(command: list[str], long_server: str) -> None:
+    with Path(os.devnull).open("rb") as unwritable:  # as a full disk, but on every system
+        ran = subprocess.run(
+            [*COMMAND, *command], env=environment(long_server), stdout=unwritable, stderr=subprocess.PIPE, check=False
+        )
+
+    assert ran.returncode == 1
+    assert re.fullmatch(rb"error: [^\n]*Bad file descriptor[^\n]*\n", ran.stderr)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["query -n 1", "log hello", "--help"])
+def test_closed_streams_are_no_failure(closed: str, command: str, own_server: LiveServer) -> None:
+    line = f"{' '.join(COMMAND)} {command} {closed}"
+    ran = subprocess.run(
+        ["bash", "-c", line], env=environment(own_server.url), capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0
+    assert "Traceback" not in ran.stderr
+
+
 def test_a_locale_changes_no_byte(server: str) -> None:
     found = {
         subprocess.run(

@@ -2,13 +2,14 @@
 
 import json
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from madsci_event_cli.alert_rendering import alert_line
 from madsci_event_cli.rendering import (
     LEVEL_FACES,
     PALETTE,
@@ -226,3 +227,15 @@ def test_a_block_says_everything_sent() -> None:
         '"deep"',
     ):
         assert said in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 96, 200])
+def test_an_alert_stays_on_its_line(width: int) -> None:
+    alert = {
+        "alert_id": "7f3kz0qa1b", "state": "open", "log_level": 40, "count": 12345, "source": "液体ハンドラー_1",
+        "message": "x" * 300, "updated_at": "2026-11-23T18:59:00Z",
+    }  # fmt: skip
+
+    line = alert_line(alert, datetime(2026, 11, 23, 19, tzinfo=UTC), width)
+
+    assert width - 1 <= cells(plain(line)) <= width  # a wide character is not cut in half

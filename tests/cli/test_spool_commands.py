@@ -253,7 +253,7 @@ def test_dropping_asks(away: str, spool: Mapping[str, str], answer: str, code: E
     assert unasked.code == ExitCode.USAGE
     assert "--yes" in unasked.err
     assert asked.code == code
-    assert "1 events that no server has" in asked.err
+    assert "1 event that no server has" in asked.err
     assert len(spools(spool)) == left
 
 

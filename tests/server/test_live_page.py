@@ -33,6 +33,11 @@ def say(server: ThreadServer, message: str, **fields: Any) -> None:
     httpx.post(f"{server.url}/event", json=event).raise_for_status()
 
 
+def purge(server: ThreadServer, event_id: str) -> None:
+    httpx.post(f"{server.url}/events/archive", json={"event_ids": [event_id]}).raise_for_status()
+    httpx.delete(f"{server.url}/events/archived?older_than_days=0").raise_for_status()
+
+
 async def opened(page: Page, server: ThreadServer) -> None:
     await page.open(server.url)
     await page.until("document.getElementById('link')?.dataset.link === 'live'")
@@ -138,6 +143,36 @@ async def test_a_filter_that_means_nothing_is_explained(page: Page, server: Thre
     await page.until("!document.getElementById('problem').hidden")
 
     assert "search" in await page.evaluate("document.getElementById('problem').textContent")
+
+
+async def test_what_was_purged_before_the_page_was_opened_is_not_missing_from_it(
+    page: Page, server: ThreadServer
+) -> None:
+    say(server, "long ago", event_id="e1")
+    purge(server, "e1")
+    await opened(page, server)
+
+    assert "No event yet" in await page.until("document.getElementById('empty').textContent")
+    say(server, "now")
+    await shows(page, "now")
+    assert await page.evaluate("document.querySelectorAll('.note').length") == 0
+
+
+async def test_the_heading_leaves_room_on_a_phone_held_sideways(page: Page, server: ThreadServer) -> None:
+    await opened(page, server)
+    await page.look(width=800, height=380)
+
+    assert await page.evaluate("getComputedStyle(document.querySelector('header')).position") == "static"
+
+
+async def test_the_list_of_routes_stands_in_two_columns(page: Page, server: ThreadServer) -> None:
+    await page.open(f"{server.url}/docs")
+    await page.until("document.querySelectorAll('nav a').length > 20")
+    lefts = "new Set([...document.querySelectorAll('nav .verb')].map(it => it.offsetLeft)).size"
+    wrapped = "[...document.querySelectorAll('nav a')].filter(it => it.offsetHeight > 2.2 * it.firstChild.offsetHeight)"
+
+    assert await page.evaluate(lefts) == 1
+    assert await page.evaluate(f"{wrapped}.length") == 0
 
 
 async def test_an_empty_log_says_so(page: Page, server: ThreadServer) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from madsci_event_cli.tui.widgets.facet_panel import FacetPanel
+from madsci_event_cli.tui.widgets.lines import HintLine
+from madsci_event_server.event import OwnershipInfo
 from madsci_event_server.query import EventQuery
-from tests.tui.watching import SAMPLE, Watched, file_source, numbered, sample_events, watching, write_events
+from tests.tui.watching import SAMPLE, Watched, file_source, numbered, sample_events, text_of, watching, write_events
 
 
 def expected(**filters: object) -> list[str]:
@@ -195,3 +197,37 @@ async def test_completion_knows_options_and_values() -> None:
         assert "--type workflow_start" in screen.complete("--type workflow_s")
         assert "--node liquidhandler_1" in screen.complete("--node liq")
         assert screen.complete("--level error ") == []
+
+
+async def test_filters_given_at_the_start_are_shown() -> None:
+    query = EventQuery.parse({"level": "warning", "include_archived": True})
+    async with watching(file_source(SAMPLE), query=query) as dashboard:
+        assert "level ≥ warning" in dashboard.chips
+
+
+@pytest.mark.parametrize(("key", "hint"), [("ampersand", "Enter apply"), ("slash", "Enter find"), ("t", "Enter go")])
+async def test_the_keys_of_a_prompt_are_said_while_it_is_open(key: str, hint: str) -> None:
+    async with watching(file_source(SAMPLE)) as dashboard:
+        line = dashboard.screen.query_one(HintLine)
+        await dashboard.press(key)
+        assert text_of(line).startswith(f" {hint}")
+        assert "pause" not in text_of(line)
+
+        await dashboard.press("escape")
+        assert "Space pause" in text_of(line)
+
+
+async def test_a_hint_speaks_of_ids_by_name_or_by_their_end(lab: Path) -> None:
+    manager = "01M84VGGJADP6KPTQCRNA0GN93"
+    events = [
+        event.model_copy(update={"event_data": {"message": "stepped"}, "source": OwnershipInfo(manager_id=manager)})
+        for event in numbered(1)
+    ]
+    async with watching(file_source(write_events(lab / "events.jsonl", events))) as dashboard:
+        await dashboard.press("up")
+        line = dashboard.screen.query_one(HintLine)
+        assert "i only manager …RNA0GN93   x hide it" in text_of(line)
+
+        dashboard.screen.names["manager_id", manager] = "Example Workcell"
+        await dashboard.press("left", "right")
+        assert "i only manager Example Workcell   x hide it" in text_of(line)

@@ -1,6 +1,7 @@
 """The list: what it shows, when it moves, and when it stands still."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,57 @@ async def test_what_an_earlier_filter_had_on_the_way_is_not_shown(lab: Path) -> 
         await dashboard.pilot.pause()
 
         assert len(dashboard.events) == 5
+
+
+@pytest.mark.parametrize("size", [(200, 50), (120, 40), (80, 24), (60, 15)], ids=str)
+async def test_nodes_of_one_kind_are_told_apart_at_every_usual_size(size: tuple[int, int], lab: Path) -> None:
+    events = [
+        event.model_copy(update={"event_data": {"message": "moved", "node_name": f"liquidhandler_{place}"}})
+        for place, event in enumerate(numbered(2))
+    ]
+    async with watching(file_source(write_events(lab / "events.jsonl", events)), size=size) as dashboard:
+        assert ["liquidhandler_0" in dashboard.shown[0], "liquidhandler_1" in dashboard.shown[1]] == [True, True]
+
+
+async def test_an_empty_list_says_why_and_the_way_out(lab: Path) -> None:
+    path = lab / "events.jsonl"
+    path.touch()
+    async with watching(file_source(path)) as dashboard:
+        assert "no events" in "".join(dashboard.shown)
+        path.write_bytes(b"\n".join(event.encode() for event in numbered(1)) + b"\n")
+        await dashboard.until(lambda: dashboard.events)
+        assert "no events" not in "".join(dashboard.shown)
+
+        await dashboard.press("w", "exclamation_mark")
+        assert "no event matches the filter" in "".join(dashboard.shown)
+        assert "Backspace takes the last filter away" in "".join(dashboard.shown)
+
+        await dashboard.press("backspace")
+        assert "message 0" in "".join(dashboard.shown)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "zone", "first"),
+    [
+        (16, UTC, "12:00"),
+        (16, timezone(timedelta(hours=5, minutes=45)), "17:46"),
+        (16, timezone(timedelta(hours=-3, minutes=-30)), "08:30"),
+        (1, UTC, "12:00:00"),
+        (60 * 11, UTC, "12:00"),
+        (60 * 24 * 30, UTC, "30 Nov"),
+    ],
+    ids=["16 min", "east", "west", "1 min", "11 h", "30 days"],
+)
+async def test_the_axis_has_round_times(minutes: int, zone: tzinfo, first: str, lab: Path) -> None:
+    events = numbered(1) + numbered(1, start=minutes * 60)
+    async with watching(file_source(write_events(lab / "events.jsonl", events)), zone=zone) as dashboard:
+        axis = dashboard.histogram.splitlines()[-1]
+        times = re.findall(r"[\d:]+\d(?: [A-Z][a-z]+)?", axis)
+
+    assert times[0] == first
+    assert len(times) >= 4
+    if ":" in first:
+        numbers = [sum(int(part) * 60**place for place, part in enumerate(time.split(":")[::-1])) for time in times]
+        step = numbers[1] - numbers[0]
+        assert numbers == [numbers[0] + step * place for place in range(len(numbers))]
+        assert [number % step for number in numbers] == [0] * len(numbers)

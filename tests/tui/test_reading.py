@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from madsci_event_cli.tui.detail_lines import detail_lines
 from madsci_event_server.event import Event
 from tests.tui.watching import NOW, file_source, numbered, text_of, watching, write_events
@@ -162,3 +164,13 @@ async def test_help_fits_where_it_is_asked_for(lab: Path) -> None:
         assert text_of(dashboard.pilot.app.screen.query_one("_Keys")).startswith("In the list")
         await dashboard.press("escape", "enter", "question_mark")
         assert text_of(dashboard.pilot.app.screen.query_one("_Keys")).startswith("In the event")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (60, 15), (44, 12)], ids=str)
+async def test_help_says_whole_sentences_at_every_size(size: tuple[int, int], lab: Path) -> None:
+    async with watching(file_source(write_events(lab / "events.jsonl", numbered(3))), size=size) as dashboard:
+        await dashboard.press("question_mark")
+        keys = dashboard.pilot.app.screen.query_one("_Keys")
+        shown = " ".join(text_of(keys).split())
+
+        assert "o O next, previous of the same workflow, experiment or node / n N find text" in shown

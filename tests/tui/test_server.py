@@ -12,10 +12,12 @@ import pytest
 
 from madsci_event_cli.following import Patience
 from madsci_event_cli.reader import EventReader
+from madsci_event_cli.tui.screens.alerts import AlertsScreen
 from madsci_event_cli.tui.server_source import ServerSource
+from madsci_event_cli.tui.widgets.lines import HintLine
 from madsci_event_server.event import Event
 from tests.live_server import LiveServer
-from tests.tui.watching import Watched, numbered, sample_events, text_of, watching
+from tests.tui.watching import NOW, SAMPLE, Watched, file_source, numbered, sample_events, text_of, watching
 
 IMPATIENT = Patience(first_seconds=0.05, longest_seconds=0.2)
 
@@ -175,6 +177,8 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(server: LiveServer) 
     server.stop()
     async with on_server_later(server) as dashboard:
         await dashboard.until(lambda: "RETRY" in dashboard.status)
+        assert f"no event server answers at {server.url}" in "".join(dashboard.shown)
+        assert "counting" not in dashboard.histogram
         server.start()
         await send(server, numbered(3))
         await dashboard.until(lambda: len(dashboard.events) == 3)
@@ -222,7 +226,7 @@ async def test_a_raised_event_changes_its_row(server: LiveServer) -> None:
 async def test_old_events_are_paged_from_the_server(server: LiveServer) -> None:
     events = numbered(1300)
     await send(server, events)
-    async with on_server(server, size=(60, 120)) as dashboard:
+    async with on_server(server, size=(60, 120), clock=lambda: NOW) as dashboard:
         assert len(dashboard.events) == 500
         while not dashboard.event_list.at_oldest:
             await dashboard.press("pageup")
@@ -259,6 +263,23 @@ async def test_alerts_are_shown_gone_to_and_taken_on(tmp_path: Path) -> None:
             await dashboard.until(lambda: _looked(dashboard) and "open alert" not in dashboard.status)
 
             assert "alert" not in dashboard.status
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 15)], ids=str)
+async def test_the_keys_of_the_alerts_stay_in_view_however_many_there_are(size: tuple[int, int]) -> None:
+    alert = {"alert_id": "7f3k", "state": "open", "log_level": 40, "count": 1, "updated_at": "2026-11-23T18:59:00Z"}
+    alerts = [{**alert, "source": "液体ハンドラー", "message": f"plate {number} " + "x" * 90} for number in range(99)]
+    async with watching(file_source(SAMPLE), size=size) as dashboard:
+        screen = AlertsScreen(alerts, NOW)
+        await dashboard.pilot.app.push_screen(screen)
+        await dashboard.pilot.pause()
+        hints, lines = screen.query_one(HintLine), screen.query_one("_AlertLines")
+
+        assert hints.region.bottom <= size[1] * 0.9
+        assert text_of(hints).startswith(" Enter its last event   a take it on   Esc close")
+        assert text_of(screen.query_one("_Title")).startswith(" Alerts: 99 open, 0 acknowledged")
+        assert lines.size.height >= 3
+        assert text_of(lines).splitlines()[0].endswith("…")
 
 
 def _looked(dashboard: Watched) -> bool:

@@ -1,8 +1,9 @@
 """The alerts that are not resolved: what is wrong, for how long, and who has taken it on."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,6 +18,12 @@ from madsci_event_cli.alert_rendering import alert_line
 from madsci_event_cli.tui.palette import style_of
 from madsci_event_cli.tui.widgets.cursor_view import CursorView
 from madsci_event_cli.tui.widgets.lines import HintLine
+from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines
+
+_SHARE: Final = 0.8
+"""Of the screen's height that the box may have."""
+_OTHER_LINES: Final = 6
+"""Of the box, that are no alerts: title, keys, and what is empty around them."""
 
 
 class AlertsScreen(ModalScreen[tuple[str, Mapping[str, Any]] | None]):
@@ -34,17 +41,23 @@ class AlertsScreen(ModalScreen[tuple[str, Mapping[str, Any]] | None]):
         super().__init__()
         self._alerts = alerts
         self._lines = _AlertLines(alerts, now)
+        self._title = _Title(alerts)
         self._hints = HintLine()
 
     def compose(self) -> ComposeResult:
         """A box of lines, and the keys."""
         with Vertical(id="alerts"):
+            yield self._title
             yield self._lines
             yield self._hints
 
     def on_mount(self) -> None:
         """Says which keys there are."""
-        self._hints.show([("Enter", "its last event"), ("a", "take it on"), ("Esc", "close")])
+        self._hints.show([("Enter", "its last event"), ("a", "take it on"), ("Esc", "close")], helps=False)
+
+    def on_resize(self) -> None:
+        """Leaves room for the title and the keys, however many alerts there are."""
+        self._lines.styles.max_height = max(int(self.app.size.height * _SHARE) - _OTHER_LINES, 1)
 
     def action_move(self, lines: int) -> None:
         """Moves the cursor."""
@@ -54,6 +67,17 @@ class AlertsScreen(ModalScreen[tuple[str, Mapping[str, Any]] | None]):
         """Answers with the alert under the cursor."""
         if self._alerts:
             self.dismiss((what, self._alerts[self._lines.cursor]))
+
+
+class _Title(SpanLines):
+    def __init__(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        states = Counter(str(alert["state"]) for alert in alerts)
+        self._text = f" Alerts: {states['open']} open, {states['acknowledged']} acknowledged"
+
+    def line_pieces(self, y: int, width: int) -> list[Piece]:
+        """What the lines below are, and an empty line."""
+        return [] if y else [(self._text, "bold")]
 
 
 class _AlertLines(CursorView[Mapping[str, Any]]):

@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from madsci_event_cli.rendering import parse_event
+from madsci_event_cli.alert_rendering import named
+from madsci_event_cli.rendering import cut, id_end, parse_event, visible
 from madsci_event_cli.tui import messages
 from madsci_event_cli.tui.detail_lines import Around
 from madsci_event_cli.tui.screens.alerts import AlertsScreen
@@ -26,6 +27,9 @@ from madsci_event_server.event import Event
 
 _WIDE, _NARROW, _LOW, _LOWEST = 150, 90, 32, 20
 """Columns and lines at which the layout changes."""
+
+_HINT_CELLS = 36
+"""Of a value in a hint: the other keys want room, too."""
 
 
 class DashboardScreen(TakingScreen):
@@ -184,10 +188,7 @@ class DashboardScreen(TakingScreen):
             self.notice("there are no alerts here: no server watches for them")
             return
         by_id = {id_: name for (_, id_), name in self.names.items()}
-        named = [
-            {**alert, "source": by_id.get(alert["source"], alert["source"])} for alert in self.status.alerts.unresolved
-        ]
-        screen = AlertsScreen(named, self.settings.clock())
+        screen = AlertsScreen([named(alert, by_id) for alert in self.status.alerts.unresolved], self.settings.clock())
         self.app.push_screen(screen, self._alert_chosen)
 
     def _alert_chosen(self, chosen: tuple[str, Mapping[str, Any]] | None) -> None:
@@ -235,7 +236,11 @@ class DashboardScreen(TakingScreen):
 
     def show_hints(self) -> None:
         """Shows the few keys that matter here."""
-        self.query_one(HintLine).show(self._hints())
+        line = self.query_one(HintLine)
+        if self.prompt.display:
+            line.show(self.prompt.hints, helps=False)
+        else:
+            line.show(self._hints())
 
     def _hints(self) -> list[Hint]:
         if self.detail.has_focus:
@@ -265,5 +270,8 @@ class DashboardScreen(TakingScreen):
         found = self.field_here()
         if found is None:
             return []
-        label = f"{found[0]} {str(found[1])[-24:]}"
-        return [("i", f"only {label}"), ("x", "hide it")]
+        field, value = found
+        name = self.names.get((field, str(value)))
+        said = name or (id_end(str(value)) if field.endswith("_id") else str(value))
+        label = f"{field.removeprefix('event_data.').removesuffix('_id').replace('log_level', 'level')} {said}"
+        return [("i", f"only {cut(visible(label), _HINT_CELLS)}"), ("x", "hide it")]

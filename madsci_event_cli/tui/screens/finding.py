@@ -35,7 +35,7 @@ class FindingScreen(WatchingScreen):
             return
         selected = self.event_list.selected
         self.event_query = query
-        self.query_one(ChipLine).show(chips(query, self.names))
+        self.show_filters()
         self.event_list.following = True
         self.status.following = True
         self._start()

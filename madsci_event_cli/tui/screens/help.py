@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from madsci_event_cli.tui.detail_lines import wrapped
 from madsci_event_cli.tui.palette import style_of
 
 Section = tuple[str, Sequence[tuple[str, str]]]
@@ -79,6 +80,9 @@ SHOW: Final[Section] = (
 )
 
 
+_KEY_CELLS: Final = 20
+
+
 class HelpScreen(ModalScreen[None]):
     """Closes at any of Esc, `?`, q, Enter."""
 
@@ -99,10 +103,19 @@ class HelpScreen(ModalScreen[None]):
 class _Keys(ScrollView):
     def __init__(self, sections: Sequence[Section]) -> None:
         super().__init__()
+        self._sections = sections
         self._lines: list[list[tuple[str, str]]] = []
-        for title, keys in sections:
+
+    def on_resize(self) -> None:
+        """Wraps to the new width."""
+        room = max(self.size.width - _KEY_CELLS, _KEY_CELLS)
+        self._lines = []
+        for title, keys in self._sections:
             self._lines.append([(title, "heading")])
-            self._lines += [[(f"  {key:<18}", "name"), (what, "")] for key, what in keys]
+            for key, what in keys:
+                first, *more = wrapped(what, room)
+                self._lines.append([(f"  {key}".ljust(_KEY_CELLS), "name"), (first, "")])
+                self._lines += [[(" " * _KEY_CELLS + text, "")] for text in more]
             self._lines.append([])
         self.virtual_size = Size(0, len(self._lines))
         self.styles.height = len(self._lines)

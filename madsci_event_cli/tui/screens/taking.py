@@ -5,7 +5,7 @@ from pathlib import Path
 from textual import on, work
 from textual.widget import Widget
 
-from madsci_event_cli.rendering import plain, visible
+from madsci_event_cli.rendering import counted, plain, visible
 from madsci_event_cli.time_expressions import parse_moment
 from madsci_event_cli.tui.filter_line import command_line
 from madsci_event_cli.tui.saving import save_view
@@ -83,7 +83,7 @@ class TakingScreen(FindingScreen):
         except (OSError, MadsciEventsError) as error:
             self.notice(f"not saved: {error}", "level.error")
         else:
-            self.notice(f"{count:,} events in {path}   the same: {self.command()}")
+            self.notice(f"{counted(count, 'event')} in {path}   the same: {self.command()}")
 
     def command(self) -> str:
         """The command that prints what is shown."""

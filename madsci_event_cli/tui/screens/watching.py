@@ -23,7 +23,8 @@ from madsci_event_cli.tui.widgets.detail_pane import DetailPane
 from madsci_event_cli.tui.widgets.event_list import EventList
 from madsci_event_cli.tui.widgets.facet_panel import FIELDS, FacetPanel
 from madsci_event_cli.tui.widgets.histogram import Histogram
-from madsci_event_cli.tui.widgets.status_line import Status, StatusLine
+from madsci_event_cli.tui.widgets.lines import ChipLine
+from madsci_event_cli.tui.widgets.status_line import Status, StatusLine, when_empty
 from madsci_event_server.errors import MadsciEventsError
 from madsci_event_server.query import EventQuery
 
@@ -71,6 +72,7 @@ class WatchingScreen(Screen[None]):
         self.delays = Delays()
         self._status_shown = ""
         self._uncounted = False
+        self._loaded = False
         self._count_at = 0.0
         self._notice_until = 0.0
         self._look_again_at = 0.0
@@ -84,6 +86,7 @@ class WatchingScreen(Screen[None]):
         self.event_list.focus()
         self.set_interval(self.settings.tick_seconds, self._tick)
         self.set_interval(1.0, self._each_second)
+        self.show_filters()
         self._start()
         self.fetch_names()
         if self.settings.hint:
@@ -98,6 +101,10 @@ class WatchingScreen(Screen[None]):
     def detail(self) -> DetailPane:
         """The event pane."""
         return self.query_one(DetailPane)
+
+    def show_filters(self) -> None:
+        """Shows what is filtered on."""
+        self.query_one(ChipLine).show(chips(self.event_query, self.names))
 
     def show_hints(self) -> None:
         """Shows the few keys that matter here."""
@@ -122,6 +129,7 @@ class WatchingScreen(Screen[None]):
         """Follows the query from now on, with what there is already above."""
         self.pager = Pager(self.source, self.event_query)
         self.feed = Feed(self.source, self.event_query, self.post_message)
+        self._loaded = False
         self.read_feed(self.feed)
         self.load_tail(self.feed)
         self.load_counts()
@@ -142,6 +150,8 @@ class WatchingScreen(Screen[None]):
         if items is not None:
             self.event_list.show(items, at_oldest=pager.at_oldest, at_newest=True)
             feed.release()
+            self._loaded = True
+            self._say_when_empty()
 
     @work(group="page", exclusive=True)
     async def load_beyond(self, *, above: bool) -> None:
@@ -233,6 +243,7 @@ class WatchingScreen(Screen[None]):
         new = {(field, id_): name for field, id_, name in names if self.names.get((field, id_)) != name}
         if new:
             self.names.update(new)
+            self.show_filters()
             self.event_list.redraw()
             self.detail.redraw()
             self._show_facets()
@@ -322,6 +333,12 @@ class WatchingScreen(Screen[None]):
         self.status.link, self.status.reason = change.link, change.reason
         self.status.retry_at = None if change.retry_seconds is None else now + timedelta(seconds=change.retry_seconds)
         self.refresh_status()
+        self._say_when_empty()
+        if change.link in ("retry", "offline") and self.status.total is None:
+            self.query_one(Histogram).show((), 60, "")  # nobody counts
+
+    def _say_when_empty(self) -> None:
+        self.event_list.say_when_empty(when_empty(self.status, self.event_query, loaded=self._loaded))
 
     @on(messages.FollowChanged)
     def _follow_changed(self, message: messages.FollowChanged) -> None:

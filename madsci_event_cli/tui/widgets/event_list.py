@@ -19,12 +19,13 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
-from madsci_event_cli.rendering import Names, cells, parse_event
+from madsci_event_cli.rendering import Names, Span, cells, parse_event
 from madsci_event_cli.tui.messages import EdgeReached, FollowChanged, PendingChanged, RowOpened, RowSelected
 from madsci_event_cli.tui.palette import NOTE_STYLES, split_at, style_of
 from madsci_event_cli.tui.row_line import Cell, Columns, columns_for, event_cells
 from madsci_event_cli.tui.rows import Item, Note, Row, RowWindow, id_of, level_of, time_of
 from madsci_event_cli.tui.settings import now
+from madsci_event_cli.tui.strips import centred, note_strip, underlined, with_selection
 from madsci_event_server.event import Event, EventLogLevel
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class EventList(ScrollView, can_focus=True):
         self.pending_errors = 0
         self._names = names
         self._zone = zone
+        self._otherwise: Sequence[Span] = ()
         self._pending: dict[bytes, Item] = {}
         self._lines: LRUCache[tuple[object, ...], Strip] = LRUCache(_CACHED_LINES)
         self._scrolling_ourselves = False
@@ -191,6 +193,13 @@ class EventList(ScrollView, can_focus=True):
         self._pending.clear()
         self.pending_count = self.pending_errors = 0
         self.post_message(PendingChanged(0, 0))
+
+    def say_when_empty(self, lines: Sequence[Span]) -> None:
+        """What stands in the middle while there is no row."""
+        if lines != self._otherwise:
+            self._otherwise = lines
+            if not len(self.window):
+                self.refresh()
 
     # --- following ---------------------------------------------------------------------------------------------------
 
@@ -391,16 +400,23 @@ class EventList(ScrollView, can_focus=True):
         index = self.scroll_offset.y + y
         width = self.size.width
         base = self.rich_style
+        if not len(self.window):
+            return self._empty_line(y, width, base)
         if index >= len(self.window):
             return Strip.blank(width, base)
         row = self.window.rows[index]
         strip = self._line(row, width, base)
         selection = self.text_selection
         if selection is not None:
-            strip = _with_selection(strip, selection, index, self.screen.get_component_rich_style("screen--selection"))
+            strip = with_selection(strip, selection, index, self.screen.get_component_rich_style("screen--selection"))
         if y == 0 and width >= _LEAST_DATED and (day := self._other_day(row)) is not None:
             strip = self._dated(strip, day, base)
         return strip.apply_offsets(0, index)
+
+    def _empty_line(self, y: int, width: int, base: Style) -> Strip:
+        place = y - (self.size.height - len(self._otherwise)) // 2
+        said = self._otherwise[place] if 0 <= place < len(self._otherwise) else ("", "")
+        return centred(said, width, base)
 
     def _other_day(self, row: Row) -> date | None:
         """The day of the topmost row where that is not today: rows tell no more than the time."""
@@ -430,14 +446,14 @@ class EventList(ScrollView, can_focus=True):
         if at_cursor:
             base += self.get_component_rich_style("event-list--cursor", partial=True)
         if row.note is not None:
-            return _note_strip(row.note, width, base)
+            return note_strip(row.note, width, base)
         gutter = Segment("◆" if marked else "▌" if at_cursor else " ", base + self._gutter_style())
         chosen = self.field if at_cursor and self.has_focus else ""
         drawn = [gutter]
         for cell in self._cells(row):
             style = base + style_of(cell.style)
             if chosen and cell.field == chosen:
-                drawn += _underlined(cell, style)
+                drawn += underlined(cell, style)
             else:
                 drawn += split_at(cell.text, self.found if cell.field == "message" else None, style)
         return Strip(drawn).adjust_cell_length(width, base)
@@ -479,34 +495,3 @@ class EventList(ScrollView, can_focus=True):
 
 def _is_error(item: Item) -> bool:
     return not isinstance(item, Note) and level_of(item) >= EventLogLevel.ERROR
-
-
-def _note_strip(note: Note, width: int, base: Style) -> Strip:
-    style = base + style_of(NOTE_STYLES[note.kind])
-    text = f"── {note.text} " if note.kind != "broken" else f" ? {note.text} "
-    fill = "─" if note.kind != "broken" else " "
-    if width < 8:
-        return Strip([Segment(fill * width, style)])
-    shown = Strip([Segment(text, style)])
-    if shown.cell_length < width:
-        shown = Strip([Segment(text, style), Segment(fill * (width - shown.cell_length), style)])
-    return shown.adjust_cell_length(width, base)
-
-
-def _underlined(cell: Cell, style: Style) -> list[Segment]:
-    text = cell.text.rstrip()
-    rest = cell.text[len(text) :]
-    return [Segment(text, style + Style(underline=True, bold=True)), *([Segment(rest, style)] if rest else [])]
-
-
-def _with_selection(strip: Strip, selection: Selection, y: int, style: Style) -> Strip:
-    span = selection.get_span(y)
-    if span is None:
-        return strip
-    start, end = span
-    length = strip.cell_length
-    end = length if end == -1 else min(end, length)
-    if start >= end:
-        return strip
-    chosen = Strip([Segment(piece.text, (piece.style or style) + style) for piece in strip.crop(start, end)])
-    return Strip.join([strip.crop(0, start), chosen, strip.crop(end, length)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from textual import events
@@ -14,7 +14,18 @@ from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines
 from madsci_event_server.event import EventLogLevel
 
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
-_LABEL_EVERY: Final = 16
+_LABEL_EVERY: Final = 12
+"""Columns from one time on the axis to the next, at least."""
+_ROUND: Final = (
+    *(1, 2, 5, 10, 15, 30),
+    *(60 * minutes for minutes in (1, 2, 5, 10, 15, 30)),
+    *(3600 * hours for hours in (1, 2, 3, 6, 12)),
+    *(86_400 * days for days in (1, 2, 7, 14, 28)),
+)
+"""Seconds between two times that people call round."""
+
+
+_FIRST_MONDAY: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Histogram(SpanLines):
@@ -120,22 +131,35 @@ class Histogram(SpanLines):
         return [("".join(mark if label == "·" else label for mark, label in zip(marks, labels, strict=True)), "")]
 
     def _labels(self, shown: Sequence[Bucket]) -> str:
-        """A time every few columns, begun where its bucket is."""
+        """Round times, each begun where its bucket is; of a single bucket, its time."""
         wide = self._cells_a_bucket
         line = ["·"] * len(shown) * wide
-        every = -(-_LABEL_EVERY // wide)
-        for index in range(0, len(shown), every):
-            text = f"{self._time_text(shown[index].start)} "
+        step = self._step(wide)
+        rounds = [self._rounded(bucket.start, step) for bucket in shown]
+        begun = [index for index in range(1, len(shown)) if rounds[index] != rounds[index - 1]]
+        if rounds[0] == shown[0].start or not begun:
+            begun = [0, *begun]
+        for index in begun:
+            text = f"{self._time_text(shown[index].start, step)} "
             if index * wide + len(text) <= len(line):
                 line[index * wide : index * wide + len(text)] = text
         return "".join(line)
 
-    def _time_text(self, moment: datetime) -> str:
+    def _step(self, wide: int) -> timedelta:
+        """From one label to the next, by the clock."""
+        least = self._interval * _LABEL_EVERY / wide
+        return next((step for seconds in _ROUND if (step := timedelta(seconds=seconds)) >= least), least)
+
+    def _rounded(self, moment: datetime, step: timedelta) -> datetime:
+        """The last round time up to a moment, by the clock on the wall."""
+        wall = moment.astimezone(self._zone()).replace(tzinfo=UTC)
+        return moment - (wall - _FIRST_MONDAY) % step
+
+    def _time_text(self, moment: datetime, step: timedelta) -> str:
         local = moment.astimezone(self._zone())
-        seconds = self._interval.total_seconds()
-        if seconds >= 21_600:
+        if step >= timedelta(days=1):
             return f"{local:%d %b}"
-        return f"{local:%H:%M:%S}" if seconds < 15 else f"{local:%H:%M}"
+        return f"{local:%H:%M:%S}" if step < timedelta(minutes=1) else f"{local:%H:%M}"
 
 
 def _sums(counts: Mapping[EventLogLevel, int]) -> tuple[int, int, int]:

@@ -29,9 +29,10 @@ class ChipLine(SpanLines):
 
     def show(self, chips: Sequence[Chip]) -> None:
         """Draws these chips; none hides the line."""
-        self._chips = chips
-        self.display = bool(chips)
-        self.refresh()
+        if chips != self._chips or self.display != bool(chips):
+            self._chips = chips
+            self.display = bool(chips)
+            self.refresh()
 
     def line_pieces(self, y: int, width: int) -> list[Piece]:
         """The one line."""
@@ -57,17 +58,19 @@ class HintLine(SpanLines):
     def __init__(self) -> None:
         super().__init__()
         self._hints: Sequence[Hint] = ()
+        self._last: Sequence[Hint] = ()
 
-    def show(self, hints: Sequence[Hint]) -> None:
-        """Draws these, as many as fit."""
-        if hints != self._hints:
-            self._hints = hints
+    def show(self, hints: Sequence[Hint], *, helps: bool = True) -> None:
+        """Draws these, as many as fit; with `? help` always at the end, unless that key means itself here."""
+        last = [("?", "help")] if helps else []
+        if (hints, last) != (self._hints, self._last):
+            self._hints, self._last = hints, last
             self.refresh()
 
     def line_pieces(self, y: int, width: int) -> list[Piece]:
-        """The one line; `? help` is always on it."""
+        """The one line."""
         found: list[Piece] = [(" ", "")]
-        last: list[Piece] = [("? ", "bold"), ("help ", "dim")]
+        last = [piece for key, what in self._last for piece in ((f"{key} ", "bold"), (f"{what} ", "dim"))]
         room = width - 1 - sum(cells(text) for text, _ in last)
         for key, what in self._hints:
             pieces: list[Piece] = [(f"{key} ", "bold"), (f"{what}   ", "dim")]

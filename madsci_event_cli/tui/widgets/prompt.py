@@ -12,17 +12,26 @@ from textual.suggester import Suggester
 from textual.widgets import Input
 
 from madsci_event_cli.rendering import visible
+from madsci_event_cli.tui.widgets.lines import Hint
 from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines
 
 Mode = Literal["filter", "search", "time", "save"]
 
 _LABELS: dict[Mode, str] = {"filter": "& ", "search": "/ ", "time": "go to ", "save": "save to "}
 _HELP: dict[Mode, str] = {
-    "filter": "--level error --node NAME --type 'workflow_*' --since 1h words -not   Tab completes   Enter applies",
-    "search": "text in messages   Enter finds, n and N go on   Esc leaves",
-    "time": "14:05   yesterday 9:00   15m (ago)   2026-11-23T14:05   Enter goes there",
-    "save": "every event of this view, as .jsonl or .csv   Enter writes it",
+    "filter": "--level error --node NAME --type 'workflow_*' --since 1h words -not",
+    "search": "text in messages",
+    "time": "14:05   yesterday 9:00   15m (ago)   2026-11-23T14:05",
+    "save": "every event of this view, as .jsonl or .csv",
 }
+_LEAVE: Hint = ("Esc", "leave")
+_HINTS: dict[Mode, Sequence[Hint]] = {
+    "filter": [("Enter", "apply"), ("Tab", "complete"), _LEAVE],
+    "search": [("Enter", "find"), ("n N", "go on, then"), _LEAVE],
+    "time": [("Enter", "go there"), _LEAVE],
+    "save": [("Enter", "write"), _LEAVE],
+}
+"""The keys that matter while it is open."""
 
 
 class _PromptInput(Input):
@@ -104,6 +113,11 @@ class Prompt(Vertical):
     def input(self) -> Input:
         """The input."""
         return self.query_one(_PromptInput)
+
+    @property
+    def hints(self) -> Sequence[Hint]:
+        """The keys that matter here."""
+        return _HINTS[self.mode]
 
     def open(self, mode: Mode, text: str = "") -> None:
         """Asks for something; `text` stands there already."""

@@ -6,9 +6,11 @@ from datetime import datetime, tzinfo
 
 from textual.message import Message
 
-from madsci_event_cli.rendering import cut, visible
+from madsci_event_cli.rendering import Span, counted, cut, visible
+from madsci_event_cli.tui.narrowing import chips
 from madsci_event_cli.tui.source import Alerts, Link, span_text
 from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines, spread
+from madsci_event_server.query import EventQuery
 
 LAG_SECONDS = 5.0
 """Being further behind than this is worth a word."""
@@ -40,6 +42,25 @@ class Status:
     """What went wrong or was done last; replaces the right side until the next key."""
     notice_style: str = ""
     now: datetime | None = field(default=None, repr=False)
+
+
+def when_empty(status: Status, query: EventQuery, *, loaded: bool) -> list[Span]:
+    """What the list says where it has no row: why, and the way out."""
+    if status.link == "retry":
+        return [
+            (f"no event server answers at {status.title}", "heading"),
+            ("It is tried again by itself.", "dim"),
+            ("madsci-events serve starts one here, --server names another.", "dim"),
+        ]
+    if status.link == "offline":
+        return [(status.reason, "heading"), ("It is asked again every few seconds.", "dim")]
+    if not loaded:
+        return []
+    if chips(query):
+        way_out = "Backspace takes the last filter away, c all of them."
+        return [("no event matches the filter", "heading"), (way_out, "dim")]
+    soon = "What is logged shows here as it comes." if status.link == "live" else ""
+    return [("no events", "heading"), (soon, "dim")]
 
 
 class StatusLine(SpanLines):
@@ -97,7 +118,7 @@ class StatusLine(SpanLines):
         if status.total is None:
             return []
         if not status.filters:
-            return [(f" {status.total:,} events {status.counted} ", "dim")]
+            return [(f" {counted(status.total, 'event')} {status.counted} ", "dim")]
         hidden = max(status.total - status.matching, 0)
         hide = "filter hides" if status.filters == 1 else "filters hide"
         found: list[Piece] = [(f" {status.matching:,} of {status.total:,} ", "bold")]
@@ -115,7 +136,7 @@ class StatusLine(SpanLines):
         if alerts.silences:
             found.append((f" {alerts.silences} silenced ", "level.warning"))
         if alerts.open:
-            found.append((f" {alerts.open} open alert{'s' if alerts.open > 1 else ''} ", "level.critical"))
+            found.append((f" {counted(alerts.open, 'open alert')} ", "level.critical"))
         return found
 
     def _right(self) -> list[Piece]:

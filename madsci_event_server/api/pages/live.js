@@ -154,7 +154,7 @@ function drawSoon() {
 }
 
 function sayEmpty() {
-  page.empty.hidden = page.events.childElementCount > 0;
+  page.empty.hidden = page.events.querySelector("li:not(.note)") !== null;
   page.empty.textContent = filtersText() ? "No event matches yet." : "No event yet. Send one, and it appears here.";
 }
 
@@ -204,6 +204,7 @@ function connect() {
   const opened = new EventSource(`events/stream?${asked}`);
   const mine = generation;
   let began = "";  // by the server's clock, as `received_at` is
+  let history = !cursor;  // what comes first was there before: nothing of it can be missed
   source = opened;
   heard = Date.now();
   const take = (kind, work) => opened.addEventListener(kind, (message) => {
@@ -213,6 +214,7 @@ function connect() {
     work(message.data ? JSON.parse(message.data) : null);
   });
   const arrived = (event) => {
+    if (event.received_at > began) history = false;
     waiting.push({event, live: event.received_at > began});
     drawSoon();
   };
@@ -222,8 +224,8 @@ function connect() {
     arrived(event);
   });
   take("raised", arrived);
-  take("heartbeat", () => sayLink("live", "Live"));
-  take("gap", (gap) => { waiting.push({note: `Some events may be missing here: ${gap.reason}`}); drawSoon(); });
+  take("heartbeat", () => { history = false; sayLink("live", "Live"); });
+  take("gap", (gap) => { if (history) return; waiting.push({note: `Some events may be missing here: ${gap.reason}`}); drawSoon(); });
   take("bye", (bye) => { opened.close(); retry(bye.retry_ms, visible(bye.reason)); });
   opened.addEventListener("error", (message) => {
     if (source !== opened || message.data !== undefined) return;
