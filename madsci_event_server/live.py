@@ -19,7 +19,7 @@ from madsci_event_server.ingest import Commits
 from madsci_event_server.json_text import encode_json
 from madsci_event_server.query import Cursor, EventQuery
 from madsci_event_server.recent import JUDGED_AT_ONCE, Channel, RecentEvents, event_frame, stream_message
-from madsci_event_server.storage.base import EventStore, Run, RunStore, StoredEvent
+from madsci_event_server.storage.base import EventStore, Page, Run, RunStore, StoredEvent
 
 HEARTBEAT_SECONDS: Final = 10.0
 MAX_READERS: Final = 2000
@@ -222,7 +222,8 @@ class Reader:
         self._new_until = new_until
         self._page_size, self._run_size = _FIRST_PAGE, _FIRST_RUN
         self._purged_told = 0
-        self._judging = False
+        self._judged_at_once = 0
+        """How many events of each page are judged here; 0 where the store finds those that match."""
         self._runs = live.store if isinstance(live.store, RunStore) and not query.filters else None
         self._ahead: deque[_Ahead] = deque()
 
@@ -313,19 +314,32 @@ class Reader:
     async def _page(self, query: EventQuery) -> tuple[Sequence[StoredEvent], int | None]:
         """The next matching events, and the place up to which they are all; None: as far as the store goes."""
         live = self._live
-        if not self._judging:
+        if not self._judged_at_once:
             try:
                 page = await live.store.find(live.received_after(query, self._seq, self._page_size))
             except QueryTimedOut:
                 # Few match among very many. Judged here, some at a time, they are got through in the end.
-                self._judging = True
+                self._judged_at_once = JUDGED_AT_ONCE
             else:
                 self._page_size = _next_size(page.events)
                 return page.events, None if page.next is None else page.events[-1].seq
-        page = await live.store.find(live.received_after(query.without_content(), self._seq, JUDGED_AT_ONCE))
+        page = await self._page_to_judge(query.without_content())
         matching = [stored for stored in page.events if query.matches(stored.event)]
-        self._judging = page.next is not None
-        return matching, None if page.next is None else page.events[-1].seq
+        if page.next is None:
+            self._judged_at_once = 0
+            return matching, None
+        return matching, page.events[-1].seq
+
+    async def _page_to_judge(self, query: EventQuery) -> Page:
+        live = self._live
+        while True:
+            try:
+                return await live.store.find(live.received_after(query, self._seq, self._judged_at_once))
+            except QueryTimedOut:
+                # A store under load reads fewer in its time.
+                self._judged_at_once //= 2
+                if not self._judged_at_once:
+                    raise
 
     def _was_passed(self, stored: StoredEvent) -> bool:
         """Whether this is a raised event that the reader may have been told of in its earlier place."""

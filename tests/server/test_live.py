@@ -12,12 +12,12 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from madsci_event_server.errors import Overloaded
+from madsci_event_server.errors import Overloaded, QueryTimedOut
 from madsci_event_server.event import Event
 from madsci_event_server.ingest import Ingest
 from madsci_event_server.live import HEARTBEAT_SECONDS, LiveStream
 from madsci_event_server.query import EventQuery
-from madsci_event_server.storage.base import EventStore
+from madsci_event_server.storage.base import EventStore, Page
 from madsci_event_server.storage.memory import MemoryStore
 from madsci_event_server.storage.sqlite import SQLiteStore
 from tests.factories import NOON, a_query, an_event, event_lists, queries
@@ -237,6 +237,23 @@ async def test_a_query_too_slow_for_the_store_gets_through_all_the_same(tmp_path
         async with following(server, a_query(regex="^step [0-9]*99[89]$"), after=after) as messages:
             wanted = [f"e-{number}" for number in range(start, 6000) if number % 1000 in (998, 999)]
             assert await events_until(messages, 6000) == wanted
+
+
+class SlowStore(MemoryStore):
+    """Matches no pattern in its time, and reads no more than a few events."""
+
+    async def find(self, query: EventQuery) -> Page:
+        if query.regex is not None or query.limit > 20:
+            raise QueryTimedOut("this takes too long")
+        return await super().find(query)
+
+
+async def test_a_store_that_reads_few_events_in_its_time_is_asked_for_fewer() -> None:
+    async with SlowStore() as store, running(store) as server:
+        await server.add(*(an_event(f"step {number}", id=f"e-{number}") for number in range(500)))
+        server.live.forget()
+        async with following(server, a_query(regex="99$"), after=server.live.cursor(0)) as messages:
+            assert await events_until(messages, 500) == [f"e-{number}" for number in (99, 199, 299, 399, 499)]
 
 
 @hypothesis.settings(max_examples=40)

@@ -343,14 +343,15 @@ async def test_readers_that_vanish_leave_nothing_behind(server: ThreadServer) ->
 async def test_a_reader_that_takes_nothing_for_long_is_cut_off_and_others_are_not(
     sqlite_server: ThreadServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(streaming, "STALLED_SECONDS", 1.0)
     stalled = await StalledReader.connected(sqlite_server.port)
     async with reading(sqlite_server.url) as other:
         await _until_readers(sqlite_server, 2)
-        await send(sqlite_server, *[{"event_data": "x" * 500_000} for _ in range(30)])
-        await other.events(30)
+        # It reads while the events are sent: on a busy machine that alone takes long enough to be cut off.
+        large = [{"event_data": "x" * 500_000} for _ in range(30)]
+        await asyncio.gather(send(sqlite_server, *large), other.events(30))
         await _until_readers(sqlite_server, 1)
-        await asyncio.sleep(0.5)  # long enough to be cut off, had it anything to take
+        await asyncio.sleep(2.5)  # long enough to be cut off, had it anything to take
         await send(sqlite_server, *numbered(1, 3))
 
         assert await other.events(3) == ids(1, 3)
