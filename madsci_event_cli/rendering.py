@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -178,19 +178,27 @@ def cut_spans(spans: Iterable[Span], width: int) -> list[Span]:
 # --- time ------------------------------------------------------------------------------------------------------------
 
 
+def in_zone(moment: datetime, zone: tzinfo | None) -> datetime:
+    """The instant as clocks show it in `zone` (None: this machine's); in UTC at the edges of the calendar."""
+    try:
+        return moment.astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        return moment.astimezone(UTC)
+
+
 def clock_text(moment: datetime, zone: tzinfo | None, *, milliseconds: bool = True) -> str:
     """`14:05:09.120` in `zone` (None: this machine's)."""
-    return moment.astimezone(zone).strftime("%H:%M:%S") + (f".{moment.microsecond // 1000:03d}" if milliseconds else "")
+    return in_zone(moment, zone).strftime("%H:%M:%S") + (f".{moment.microsecond // 1000:03d}" if milliseconds else "")
 
 
 def instant_text(moment: datetime, zone: tzinfo | None) -> str:
     """`2026-11-23T14:05:09.120+01:00` in `zone` (None: this machine's); RFC 3339, to the millisecond."""
-    return moment.astimezone(zone).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return in_zone(moment, zone).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def date_text(moment: datetime, zone: tzinfo | None) -> str:
     """`Mon 2026-11-23` in `zone` (None: this machine's)."""
-    return moment.astimezone(zone).strftime("%a %Y-%m-%d")
+    return in_zone(moment, zone).strftime("%a %Y-%m-%d")
 
 
 def elapsed_text(seconds: float, *, milliseconds: bool = True) -> str:
@@ -375,7 +383,7 @@ def _heading(event: "Event", zone: tzinfo | None, names: Names) -> list[list[Spa
 
 
 def _long_time(moment: datetime, zone: tzinfo | None) -> str:
-    return f"{date_text(moment, zone)} {clock_text(moment, zone)}{moment.astimezone(zone).strftime(' %Z').rstrip()}"
+    return f"{date_text(moment, zone)} {clock_text(moment, zone)}{in_zone(moment, zone).strftime(' %Z').rstrip()}"
 
 
 def _facts(event: "Event", zone: tzinfo | None, names: Names) -> list[list[Span]]:

@@ -45,6 +45,8 @@ EXAMPLES: Final = """
 _SHOW: Final = "What to count"
 _INTERVALS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 """Seconds: those a clock face is divided by."""
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+"""Where the calendar ends."""
 _DAY: Final = 86400
 _MAX_COLUMNS: Final = 60
 _WITHOUT_A_TERMINAL: Final = 80
@@ -162,7 +164,8 @@ def _heading(found: Mapping[str, Any], zone: tzinfo | None) -> list[Span]:
         return said
     step = timedelta(seconds=found["interval_seconds"])
     first, last = (datetime.fromisoformat(buckets[place]["start"]) for place in (0, -1))
-    return [*said, (f"  {_range(first, last + step, zone)}, each column {_step_text(step)}", "dim")]
+    end = last + min(step, _LAST - last)
+    return [*said, (f"  {_range(first, end, zone)}, each column {_step_text(step)}", "dim")]
 
 
 def _step_text(step: timedelta) -> str:

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from madsci_event_cli.tui.narrowing import filtered_fields, without
 from madsci_event_cli.tui.source import Bucket, Counts
 from madsci_event_server.event import ID_FIELDS, Event, EventLogLevel, time_to_us
 from madsci_event_server.query import EventQuery
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = time_to_us(datetime.min.replace(tzinfo=UTC)) // 1_000_000
+"""Where the calendar begins; a bucket that would begin before does so then."""
 
 FACET_VALUES: Final = 20
 """How many values of a field are shown."""
@@ -88,7 +92,7 @@ class Tally:
         for second, counter in self._seconds.items():
             merged.setdefault(second - second % interval, Counter()).update(counter)
         starts = range(first - first % interval, last + 1, interval)
-        return [Bucket(datetime.fromtimestamp(start, UTC), merged.get(start, {})) for start in starts]
+        return [Bucket(_EPOCH + timedelta(seconds=max(start, _FIRST)), merged.get(start, {})) for start in starts]
 
 
 def _ranked(counter: Counter[str]) -> list[tuple[str, int]]:

@@ -20,6 +20,7 @@ from madsci_event_cli.rendering import (
     date_text,
     elapsed_text,
     fitted,
+    in_zone,
     message_text,
     safe_json,
     visible,
@@ -191,7 +192,7 @@ def _plain(value: Any) -> str:
 
 def moment_text(moment: datetime, zone: tzinfo | None) -> str:
     """`Mon 2026-11-23 14:05:09.120 CET`."""
-    return f"{date_text(moment, zone)} {clock_text(moment, zone)} {moment.astimezone(zone):%Z}".rstrip()
+    return f"{date_text(moment, zone)} {clock_text(moment, zone)} {in_zone(moment, zone):%Z}".rstrip()
 
 
 def _write_data(out: _Writer, event: Event) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Final, Literal
 
+from madsci_event_cli.rendering import in_zone
 from madsci_event_server.event import EventLogLevel
 
 MAX_ROWS: Final = 50_000
@@ -106,7 +107,7 @@ class _Calendar:
         if found is None:
             if len(self._days) > 1000:
                 self._days.clear()
-            found = self._days[quarter] = time_of(raw).astimezone(self._zone).date()
+            found = self._days[quarter] = in_zone(time_of(raw), self._zone).date()
         return found
 
 

@@ -112,6 +112,8 @@ class ArraySplitter:
 
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """The items that this chunk completes."""
+        if not chunk:
+            return
         start = 0
         at = self._string_end(chunk, 1 if self._escaped else 0) if self._in_string else 0
         while not self._in_string and not self._ended:

@@ -57,7 +57,11 @@ router = APIRouter()
         answer("The event", ref("Event"), STORED_EVENT),
         refused=(404, 409, 422, 503),
         query={
-            "partial": ({"type": "boolean", "default": False}, "The id is a beginning or end of one, 8 or more", None)
+            "partial": (
+                {"type": "boolean", "default": False},
+                "The id may be a beginning or end of one, 8 or more",
+                None,
+            )
         },
     ),
 )
@@ -203,6 +207,8 @@ def _plain(value: Any) -> Any:
 
 
 async def _whole_id(context: Context, part: str) -> str:
+    if await _is_id(context, part):
+        return part
     if len(part) < MIN_PARTIAL_CHARACTERS:
         raise InvalidQuery(
             "event_id", f"{shown(part)} is too short; give {MIN_PARTIAL_CHARACTERS} characters or more", value=part
@@ -214,3 +220,11 @@ async def _whole_id(context: Context, part: str) -> str:
         named = ", ".join(found[:_NAMED_CANDIDATES]) + (" and more" if len(found) > _NAMED_CANDIDATES else "")
         raise Ambiguous(f"the ids of several events begin or end with {shown(part)}: {named}; give more of it")
     return found[0]
+
+
+async def _is_id(context: Context, text: str) -> bool:
+    try:
+        await context.store.get(text)
+    except NotFound:
+        return False
+    return True

@@ -19,6 +19,7 @@ from madsci_event_cli.rendering import (
     event_block,
     event_line,
     fitted,
+    instant_text,
     layout_for,
     names_by_id,
     painted,
@@ -185,6 +186,15 @@ def test_times_are_shown_in_the_zone_asked_for() -> None:
 
     assert line(event, 120).startswith("18:51:47.000")
     assert plain(event_line(event, layout_for(120, ZoneInfo("America/Chicago")))).startswith("12:51:47.000")
+
+
+@pytest.mark.parametrize(("zone", "edge"), [("America/Chicago", "0001-01-01"), ("Asia/Tokyo", "9999-12-31")])
+def test_a_time_that_a_zone_cannot_have_is_shown_in_utc(zone: str, edge: str) -> None:
+    event = Event.sent({"event_timestamp": f"{edge}T{'23' if edge > '9' else '00'}:30:00Z"})
+
+    assert ":30:00.000 " in plain(event_line(event, layout_for(120, ZoneInfo(zone))))
+    assert f"{edge.lstrip('0')} " in "\n".join(map(plain, event_block(event, ZoneInfo(zone))))
+    assert instant_text(event.event_timestamp, ZoneInfo(zone)).startswith(edge)
 
 
 def test_columns_are_no_wider_than_what_is_in_them() -> None:

@@ -1,7 +1,9 @@
 """`stats`: what is counted, and how it looks."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,16 @@ def test_for_people(lab_server: str) -> None:
         "node_id",
         f"  liquidhandler_1  {'█' * 30} 6  75.0%",
     ]
+
+
+def test_all_of_the_calendar(tmp_path: Path) -> None:
+    with ThreadServer(tmp_path) as running:
+        send(running, *numbered(1, 2, event_timestamp="0001-01-01T00:00:00Z"))
+        send(running, *numbered(3, 3, event_timestamp="9999-12-31T23:59:59Z"))
+        ran = run_here("stats", "--field", "log_level", "--utc", server=running.url)
+
+    assert ran.code == 0
+    assert re.fullmatch(r"3 events  Mon 0*1-01-01 00:00:00 – Fri 9999-12-31 23:59:59, each column .*", ran.lines[0])
 
 
 def test_a_selector_is_counted_too(lab_server: str) -> None:

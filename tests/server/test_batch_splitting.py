@@ -46,6 +46,13 @@ def test_any_bytes_are_split_the_same_wherever_they_are_cut(junk: bytes, cuts: l
         assert split(body, cuts) == split(body, [])
 
 
+def test_a_chunk_of_nothing_changes_nothing() -> None:
+    body = json.dumps([{"text": '"]}, \\'}]).encode()
+
+    for cut in range(len(body) + 1):
+        assert split(body, [cut, cut]) == [body[1:-1]]
+
+
 @given(st.lists(st.integers(min_value=0), max_size=8))
 def test_an_array_is_closed_by_its_own_bracket(cuts: list[int]) -> None:
     assert split(b'[{"a": 1}}', cuts) == [b'{"a": 1}', "has a } where the array's closing ] belongs"]

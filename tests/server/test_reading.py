@@ -51,6 +51,13 @@ class TestOne:
 
         assert all(f"plate-run-{end}" in said for end in "ABC")
 
+    @pytest.mark.parametrize("whole", ["plate-run-1", "e1"])
+    async def test_a_whole_id_is_one_though_others_begin_or_end_so(self, client: httpx.AsyncClient, whole: str) -> None:
+        for event_id in (f"{whole}0", whole, f"old-{whole}"):
+            await post(client, event_id=event_id)
+
+        assert (await get(client, f"/event/{whole}", partial=True))["event_id"] == whole
+
     async def test_part_of_no_id(self, client: httpx.AsyncClient) -> None:
         assert "12345678" in detail(await client.get("/event/12345678", params={"partial": "1"}), 404)
 

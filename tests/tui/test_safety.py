@@ -2,7 +2,9 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from textual.widget import Widget
@@ -63,6 +65,18 @@ async def test_a_hostile_name_as_a_filter_is_a_chip_and_nothing_more(lab: Path, 
         assert dashboard.chips.startswith(" filter  name = ")
         assert len(dashboard.events) == 3
         assert not [line for widget in dashboard.screen.query("*").results(Widget) for line in obeyed(widget)]
+
+
+@pytest.mark.parametrize("zone", ["America/Chicago", "Asia/Tokyo"])
+async def test_times_at_the_edges_of_the_calendar(lab: Path, zone: str) -> None:
+    """The unset time of some languages is the first instant there is: no zone west of Greenwich can show it."""
+    edges = [moment.replace(tzinfo=UTC) for moment in (datetime.min, datetime.max)]  # noqa: DTZ901
+    events = [numbered(1, start=number)[0].changed(event_timestamp=edges[number % 2]) for number in range(6)]
+    path = write_events(lab / "events.jsonl", events)
+    async with watching(file_source(path), zone=ZoneInfo(zone)) as dashboard:
+        await dashboard.press("up", "enter", "G", "escape", "up", "d", "z", "z", "H", "H", "enter", "escape", "g")
+
+        assert len(dashboard.events) == 6
 
 
 async def test_a_megabyte_in_one_line(lab: Path) -> None:

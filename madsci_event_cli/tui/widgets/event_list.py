@@ -19,7 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
-from madsci_event_cli.rendering import Names, Span, cells, parse_event
+from madsci_event_cli.rendering import Names, Span, cells, in_zone, parse_event
 from madsci_event_cli.tui.messages import EdgeReached, FollowChanged, PendingChanged, RowOpened, RowSelected
 from madsci_event_cli.tui.palette import NOTE_STYLES, split_at, style_of
 from madsci_event_cli.tui.row_line import Cell, Columns, columns_for, event_cells
@@ -423,7 +423,7 @@ class EventList(ScrollView, can_focus=True):
         if row.note is not None:
             return None
         zone = self._zone()
-        day = time_of(row.raw).astimezone(zone).date()
+        day = in_zone(time_of(row.raw), zone).date()
         return None if day == self._clock().astimezone(zone).date() else day
 
     def _dated(self, strip: Strip, day: date, base: Style) -> Strip:

@@ -8,7 +8,7 @@ from typing import Final
 from textual import events
 from textual.message import Message
 
-from madsci_event_cli.rendering import LEVEL_FACES
+from madsci_event_cli.rendering import LEVEL_FACES, in_zone
 from madsci_event_cli.tui.source import Bucket
 from madsci_event_cli.tui.widgets.span_line import Piece, SpanLines
 from madsci_event_server.event import EventLogLevel
@@ -152,11 +152,11 @@ class Histogram(SpanLines):
 
     def _rounded(self, moment: datetime, step: timedelta) -> datetime:
         """The last round time up to a moment, by the clock on the wall."""
-        wall = moment.astimezone(self._zone()).replace(tzinfo=UTC)
-        return moment - (wall - _FIRST_MONDAY) % step
+        wall = in_zone(moment, self._zone()).replace(tzinfo=UTC)
+        return moment - min((wall - _FIRST_MONDAY) % step, moment - _FIRST_MONDAY)
 
     def _time_text(self, moment: datetime, step: timedelta) -> str:
-        local = moment.astimezone(self._zone())
+        local = in_zone(moment, self._zone())
         if step >= timedelta(days=1):
             return f"{local:%d %b}"
         return f"{local:%H:%M:%S}" if step < timedelta(minutes=1) else f"{local:%H:%M}"
