@@ -74,7 +74,7 @@ def reaching(address: str) -> Iterator[None]:
 
 
 def _broken_off(address: str) -> ServerUnreachable:
-    return ServerUnreachable(f"lost the connection to {address} before it had answered; is the server up?")
+    return ServerUnreachable(f"lost the connection to {address}; is the server up?")
 
 
 def _reason(error: Exception) -> str:

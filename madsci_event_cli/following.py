@@ -78,6 +78,12 @@ class Disconnected:
     retry_in: float
     error: ServerError
 
+    @property
+    def happened(self) -> str:
+        """The reason without `is the server up?` at its end: who tries again finds out."""
+        happened, _, question = self.reason.rpartition("; ")
+        return happened if happened and question.endswith("?") else self.reason
+
 
 Followed = Connected | Received | Raised | Gap | Heartbeat | Disconnected
 
@@ -142,6 +148,9 @@ class Follower:
                     raise
                 error = refusal
             except ServerUnreachable as failure:
+                if not self._was_connected and isinstance(failure.__cause__, httpx.RemoteProtocolError):
+                    # Who hangs up on the first word is another service more often than a server that is just dying.
+                    raise UnexpectedAnswer(f"{self._base} does not answer as an event server does") from failure
                 error = failure
             delay = self._delay()
             yield Disconnected(str(error), delay, error)

@@ -91,7 +91,7 @@ def failure(error: BaseException) -> tuple[ExitCode, str]:
 
 def _system_text(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    return f"{where}{error.strerror or str(error) or type(error).__name__}"
 
 
 def _usage_text(error: Any) -> str:

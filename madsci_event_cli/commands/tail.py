@@ -212,7 +212,7 @@ class _Tailing:
             case Disconnected():
                 if not self._connected and not self._cursor:
                     raise item.error
-                self._say.warning(f"{item.reason}; reconnecting in {item.retry_in:.1f} s")
+                self._say.warning(f"{item.happened}; reconnecting in {item.retry_in:.1f} s")
                 self._connected = False
             case Connected():
                 if self._cursor:

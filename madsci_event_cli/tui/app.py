@@ -2,10 +2,14 @@
 
 import signal
 import sys
-from typing import ClassVar, Final
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from rich.terminal_theme import TerminalTheme
-from textual.app import App
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.screen import Screen
 from textual.theme import Theme
 
 from madsci_event_cli.broken_pipe import hung_up
@@ -16,6 +20,8 @@ from madsci_event_server.errors import InvalidInput
 from madsci_event_server.query import EventQuery
 
 _LOOK_AT_TERMINAL_SECONDS: Final = 2.0
+
+_OFFERED: Final = ("Theme", "Screenshot")
 
 _DARK: Final = Theme(
     name="lab-dark",
@@ -123,6 +129,14 @@ class DashboardApp(App[None]):
             if self.current_theme.dark
             else {"boost-cursor": "#d5e3f0", "boost-scrollbar": "#c4ccd4"}
         )
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Everything a key of the dashboard does, by its name; and, of Textual's own, what has a use here."""
+        if isinstance(screen, DashboardScreen):
+            for binding in Binding.make_bindings(screen.BINDINGS):
+                key = self.get_key_display(binding)
+                yield SystemCommand(binding.description, f"key: {key}", partial(screen.run_action, binding.action))
+        yield from (command for command in super().get_system_commands(screen) if command.title in _OFFERED)
 
     def on_mount(self) -> None:
         """Looks now and then whether there is still a terminal."""

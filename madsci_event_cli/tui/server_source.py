@@ -73,7 +73,7 @@ class _Place:
 
     def _disconnected(self, item: following.Disconnected) -> LinkChanged:
         if self.lost_at is None:
-            self.lost_at, self._reason = datetime.now(UTC), item.reason
+            self.lost_at, self._reason = datetime.now(UTC), item.happened
         return LinkChanged("retry", item.reason, item.retry_in)
 
     def refused(self, error: ServerError) -> Iterator[FeedItem]:

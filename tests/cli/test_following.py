@@ -12,7 +12,7 @@ from madsci_event_cli.reader import EventReader
 from madsci_event_server.errors import ServerRefused, ServerUnreachable, UnexpectedAnswer
 from madsci_event_server.query import EventQuery
 from tests.cli.followers import QUICK, archive_and_purge, following, id_of, ids, numbered, send
-from tests.cli.scripted_server import Hang, Raw, Reply, ScriptedServer, always, scripted_server
+from tests.cli.scripted_server import Hang, Raw, Reply, Reset, ScriptedServer, always, scripted_server
 from tests.live_server import LiveServer
 from tests.processes import free_port
 from tests.thread_server import ThreadServer
@@ -303,6 +303,17 @@ async def test_another_service_is_told_apart(answer: Any) -> None:
         async with following(scripted.url) as stream:
             with pytest.raises(UnexpectedAnswer):
                 await stream.next()
+
+
+async def test_a_loss_is_said_without_the_question_that_trying_again_answers() -> None:
+    with scripted_server(always(_stream(HELLO))) as scripted:
+        async with following(scripted.url) as stream:
+            lost = await stream.until(Disconnected)
+            scripted.behaviour = always(Reset())
+            again = await stream.until(Disconnected)
+
+    assert again.happened == f"lost the connection to {scripted.url}/"
+    assert not lost.happened.endswith("?")
 
 
 async def test_a_server_that_greets_and_drops_is_waited_for_longer_each_time() -> None:

@@ -158,6 +158,14 @@ async def test_time_between_rows_and_utc(lab: Path) -> None:
         assert "+1.000" in dashboard.shown[1]
 
 
+async def test_the_palette_has_what_keys_do(lab: Path) -> None:
+    async with watching(file_source(write_events(lab / "events.jsonl", numbered(20)))) as dashboard:
+        await dashboard.press("ctrl+p", *"errors only", "enter")
+        await dashboard.until(lambda: "level ≥ error" in dashboard.chips)
+
+        assert [event.message for event in dashboard.events] == ["message 9", "message 19"]
+
+
 async def test_help_fits_where_it_is_asked_for(lab: Path) -> None:
     async with watching(file_source(write_events(lab / "events.jsonl", numbered(3)))) as dashboard:
         await dashboard.press("question_mark")
