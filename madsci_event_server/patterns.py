@@ -8,6 +8,9 @@ from typing import Final
 from madsci_event_server.errors import InvalidQuery, shown
 
 MAX_REGEX_CHARACTERS: Final = 1000
+_MAX_PATTERN_BYTES: Final = 2 * 1024 * 1024
+"""What a compiled pattern may take. With RE2's own 8 MB some take over half a second to compile, and whoever else asks
+the server waits for that."""
 
 
 def compile_regex(
@@ -20,6 +23,7 @@ def compile_regex(
         raise InvalidQuery(field, f"at most {MAX_REGEX_CHARACTERS} characters, got {len(pattern)}")
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = _MAX_PATTERN_BYTES
     flags = "".join(letter for letter, on in (("i", ignore_case), ("s", dot_all), ("m", lines)) if on)
     try:
         # Of bytes, as of a string re2 also computes where in it the match is: that takes as long again.

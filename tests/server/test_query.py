@@ -151,6 +151,7 @@ def test_a_time_without_zone_is_the_labs() -> None:
         ("regex", "(?=x)", "no look-around"),
         ("regex", r"(a)\1", "back references"),
         ("regex", "x" * 1001, "at most 1000"),
+        ("regex", r"(?i)\pL{400}", "pattern too large"),
         ("alert", "perhaps", "valid boolean"),
         ("limit", "0", "between 1 and 10000"),
         ("limit", "-1", "between 1 and 10000"),
