@@ -53,7 +53,8 @@ def parse_json(body: bytes | str, field: str = "body") -> Any:
 def parse_tidy(body: bytes) -> Any:
     """What `tidy(parse_json(body))` is, at less than half its cost; DOUBTFUL where only those two can tell.
 
-    DOUBTFUL is whatever is no JSON, and what is not tidy, too deep, has a name twice or a number of 19 digits.
+    DOUBTFUL is whatever is no JSON, and what is not tidy, too deep, has a name twice or a number of 19 digits; the last
+    not where the text is just as we would write it.
     """
     return parse_tidy_beside(body, None)[0]
 
@@ -61,19 +62,27 @@ def parse_tidy(body: bytes) -> Any:
 def parse_tidy_beside(body: bytes, member: str | None) -> tuple[Any, bytes | None]:
     """`parse_tidy(body)`, and beside it what `encode_queryable` gives of this member of the object it may be.
 
-    To know that no name is there twice it is written again anyway. None also where there is no such member.
+    To know that no name is there twice it is written again anyway; most programs send just what that gives. None also
+    where there is no such member.
     """
-    if (b"\\" in body and b"\\u0022" in body) or _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS):
-        return DOUBTFUL, None  # orjson reads integers beyond 64 bits as doubles
     try:
         value = orjson.loads(body)
         again, written = _encode_beside(value, member)
     except (ValueError, TypeError):  # NaN, lone surrogates and all that `parse_json` refuses
         return DOUBTFUL, None
+    if again != body and _may_say_more(body, again):
+        return DOUBTFUL, None
     if body.count(b"{") + body.count(b"[") > MAX_NESTING and not _nested_within(value, MAX_NESTING):
         return DOUBTFUL, None
+    return value, written
+
+
+def _may_say_more(body: bytes, again: bytes) -> bool:
+    """Whether a text may hold what is lost in the one that its value was written as again."""
+    if (b"\\" in body and b"\\u0022" in body) or _NINETEEN_DIGITS in body.translate(_ONLY_DIGITS):
+        return True  # orjson reads integers beyond 64 bits as doubles
     # Of a name that is there twice orjson keeps the last: the quotes of the other are missing when it is written again.
-    return (value, written) if again.count(b'"') == body.count(b'"') else (DOUBTFUL, None)
+    return again.count(b'"') != body.count(b'"')
 
 
 def _encode_beside(value: Any, member: str | None) -> tuple[bytes, bytes | None]:

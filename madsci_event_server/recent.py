@@ -14,7 +14,7 @@ from madsci_event_server.query import Cursor, EventQuery, NameDirectory
 from madsci_event_server.sse import message
 from madsci_event_server.storage.base import Frame, StoredEvent
 
-MAX_EVENTS: Final = 4096
+MAX_EVENTS: Final = 8192
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Whichever is reached first: a few seconds of the busiest lab. Who is further behind reads from the store."""
 JUDGED_AT_ONCE: Final = 200

@@ -200,7 +200,7 @@ class Alerting:
         """Counts all new events, then writes the mails that are due; nothing, while another server does."""
         if not await self._hold():
             return
-        while await self._read_some() == EVENTS_A_TIME:  # noqa: ASYNC110 - this reads, it does not poll
+        while await self._read_some() >= EVENTS_A_TIME:  # noqa: ASYNC110 - this reads, it does not poll
             await asyncio.sleep(0)  # whoever else is ready goes first
         async with self._changing:
             if await self._notifier.plan(self._clock()):

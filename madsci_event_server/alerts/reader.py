@@ -21,7 +21,7 @@ from madsci_event_server.storage.alert_base import Alert, AlertState, AlertStore
 from madsci_event_server.storage.base import EventStore, StoredEvent
 
 EVENTS_A_TIME: Final = 1000
-"""Read, counted and saved together."""
+"""Read from the store together; counted and saved together are little more than so many that deserve an alert."""
 EVENTS_AT_ONCE: Final = 40
 """Judged in one go: a few milliseconds in which nothing else runs."""
 UNSAVED_EVENTS: Final = 20_000
@@ -45,11 +45,13 @@ class _Tally:
     """How many more alerts may be told apart by message."""
 
 
-CommittedAfter = Callable[[int, int], Sequence[StoredEvent] | None]
-"""The first events after a place in received order, at most so many; None where only the store can tell."""
+_Deserving = tuple[StoredEvent, Event, Topic]
+
+CommittedAfter = Callable[[int], Sequence[StoredEvent] | None]
+"""The events after a place in received order; None where only the store can tell."""
 
 
-def nothing_in_memory(_seq: int, _limit: int) -> None:
+def nothing_in_memory(_seq: int) -> None:
     """Only the store can tell."""
 
 
@@ -95,22 +97,26 @@ class AlertReader:
         self._place = saved
 
     async def take(self, now: datetime) -> int:
-        """Judges the next events, at most EVENTS_A_TIME, saves what came of it, and returns how many they were."""
-        batch = self._committed_after(self.seq, EVENTS_A_TIME)
+        """Judges the next events, saves what came of it, and returns how many they were.
+
+        Fewer than EVENTS_A_TIME are all there were.
+        """
+        batch = self._committed_after(self.seq)
         if batch is None:
             query = EventQuery(order="received", after=self._place, include_archived=True, limit=EVENTS_A_TIME)
             batch = (await self._events.find(query)).events
-        if not batch:
+        judged, found = await self._judge(batch)
+        if not judged:
             return 0
-        place = Cursor(self._events.store_id, "r", batch[-1].seq).encode()
-        change = await self._judge(batch, place, now)
-        unsaved = self._unsaved + len(batch)
+        place = Cursor(self._events.store_id, "r", batch[judged - 1].seq).encode()
+        change = await self._counted(found, place, now)
+        unsaved = self._unsaved + judged
         if change.alerts or unsaved >= UNSAVED_EVENTS:
             await self._alerts.apply(change)
             unsaved = 0
         # Not before it is stored: a store that is away must not make us pass these events by.
         self._place, self._unsaved = place, unsaved
-        return len(batch)
+        return judged
 
     async def save(self) -> None:
         """Saves the place, so that nothing is read again."""
@@ -118,11 +124,18 @@ class AlertReader:
             await self._alerts.apply(Change(position=self._place))
             self._unsaved = 0
 
-    async def _judge(self, batch: Sequence[StoredEvent], place: str, now: datetime) -> Change:
-        found: list[tuple[StoredEvent, Event, Topic]] = []
-        for start in range(0, len(batch), EVENTS_AT_ONCE):
-            found += self._deserving(batch[start : start + EVENTS_AT_ONCE])
+    async def _judge(self, batch: Sequence[StoredEvent]) -> tuple[int, list[_Deserving]]:
+        """How many of the first were judged, all unless EVENTS_A_TIME deserve an alert; and those that do."""
+        judged = 0
+        found: list[_Deserving] = []
+        while judged < len(batch) and min(judged, len(found)) < EVENTS_A_TIME:
+            some = batch[judged : judged + EVENTS_AT_ONCE]
+            found += self._deserving(some)
+            judged += len(some)
             await asyncio.sleep(0)  # whoever else is ready goes first
+        return judged, found
+
+    async def _counted(self, found: Sequence[_Deserving], place: str, now: datetime) -> Change:
         if not found:
             return Change(position=place)
         tally = await self._tally_of([what for _, _, what in found])
@@ -134,7 +147,7 @@ class AlertReader:
         alerts = [alert for key, alert in tally.alerts.items() if key in tally.changed]
         return Change(position=place, alerts=alerts, counted=tally.counted)
 
-    def _deserving(self, batch: Sequence[StoredEvent]) -> Iterator[tuple[StoredEvent, Event, Topic]]:
+    def _deserving(self, batch: Sequence[StoredEvent]) -> Iterator[_Deserving]:
         for stored in batch:
             if not self._rules.can_skip(stored.body):
                 try:
@@ -143,7 +156,7 @@ class AlertReader:
                     self.failures += 1
                     _log.exception("the event at place %d could not be judged and is left out", stored.seq)
 
-    def _topics(self, stored: StoredEvent) -> list[tuple[StoredEvent, Event, Topic]]:
+    def _topics(self, stored: StoredEvent) -> list[_Deserving]:
         event = stored.event
         rules = self._rules.judge(event, self._events.names_directory)
         return [(stored, event, topic(rule, event)) for rule in rules]

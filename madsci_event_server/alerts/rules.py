@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from madsci_event_server.alerts.config import DEFAULT_RULE, FORCED_RULE, AlertRule
@@ -128,7 +128,12 @@ def source_of(event: Event) -> str:
 
 def mask(message: str) -> str:
     """The message without what differs from one occurrence to the next: `tip 7 of 96` is `tip # of #`."""
-    masked = _MASKED.sub(lambda found: "<id>" if found["id"] else "#", message[: 4 * _PATTERN_CHARACTERS])
+    return _masked(message[: 4 * _PATTERN_CHARACTERS])
+
+
+@lru_cache(maxsize=256)
+def _masked(beginning: str) -> str:
+    masked = _MASKED.sub(lambda found: "<id>" if found["id"] else "#", beginning)
     return " ".join(masked.split())[:_PATTERN_CHARACTERS]
 
 

@@ -4,12 +4,15 @@ from datetime import timedelta
 
 import pytest
 
+from madsci_event_server.alerts.reader import AlertReader
+from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.errors import InvalidInput, InvalidQuery, NotFound
+from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import AlertState
-from madsci_event_server.storage.base import EventStore
-from tests.alerts.bench import ADA, BOB, Bench, a_bench
+from madsci_event_server.storage.base import EventStore, StoredEvent
+from tests.alerts.bench import ADA, BOB, Bench, a_bench, a_config
 from tests.alerts.smtp_servers import Post
-from tests.factories import NODES, an_event
+from tests.factories import NODES, NOON, an_event
 
 
 async def test_a_new_alert_is_mailed_after_the_group_wait(bench: Bench, post: Post) -> None:
@@ -327,3 +330,27 @@ async def test_a_silenced_alert_that_was_told_is_told_to_be_resolved(bench: Benc
 
     assert post.subjects == ["[lab] ERROR Tip lost", "[lab] RESOLVED Tip lost (x2)"]
     assert (await bench.alert()).due_at is None
+
+
+@pytest.mark.parametrize(("level", "gulps"), [("info", [2500, 0]), ("error", [1000, 1000, 500, 0])])
+async def test_what_is_in_memory_is_read_at_once_but_for_a_flood_of_errors(
+    store: EventStore, level: str, gulps: list[int]
+) -> None:
+    committed: list[StoredEvent] = []
+    timing = a_config().email
+    assert timing is not None
+    reader = AlertReader(
+        store,
+        store.alert_store(),
+        RuleBook(EventLogLevel.ERROR, [], []),
+        timing,
+        lambda seq: [stored for stored in committed if stored.seq > seq] or None,
+    )
+    await reader.open()
+    sent = [an_event("Tip lost", id=f"e{number}", level=level) for number in range(2500)]
+    committed += [one.stored for one in await store.append(sent)]
+
+    assert [await reader.take(NOON) for _ in gulps] == gulps
+
+    counts = [alert.count for alert in await store.alert_store().alerts(tuple(AlertState), 10)]
+    assert counts == ([2500] if level == "error" else [])

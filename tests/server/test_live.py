@@ -291,17 +291,17 @@ class TestCommittedAfter:
             await server.add(*[an_event(id=f"e{number}") for number in range(5)])
             await server.add(an_event(id="e5"))
             for seq in range(6):
-                found = await server.store.find(EventQuery(order="received", after=server.live.cursor(seq), limit=3))
-                assert server.live.committed_after(seq, 3) == found.events
+                found = await server.store.find(EventQuery(order="received", after=server.live.cursor(seq)))
+                assert server.live.committed_after(seq) == found.events
 
     async def test_what_it_may_not_hold_only_the_store_can_tell(self) -> None:
         async with alone() as server:
-            assert server.live.committed_after(0, 3) is None
+            assert server.live.committed_after(0) is None
             await server.add(an_event(id="e1"))
-            assert server.live.committed_after(1, 3) is None
+            assert server.live.committed_after(1) is None
             server.live.forget()
-            assert server.live.committed_after(0, 3) is None
+            assert server.live.committed_after(0) is None
 
     async def test_nothing_is_held_before_it_follows(self) -> None:
         async with MemoryStore() as store:
-            assert Server(store).live.committed_after(0, 3) is None
+            assert Server(store).live.committed_after(0) is None
