@@ -194,7 +194,7 @@ async def test_an_event_raised_before_it_was_counted_is_counted_once(bench: Benc
     event = an_event(at=bench.now, level="error")
     commits = [await bench.events.append([event.changed(log_level=level)]) for level in (40, 50)]
     stored = [appended.stored for [appended] in commits]
-    bench.committed_after = lambda seq, _: [item for item in stored if item.seq > seq]
+    bench.committed_after = lambda seq: [item for item in stored if item.seq > seq]
     await bench.restart()
     await bench.step()
 
