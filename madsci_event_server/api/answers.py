@@ -100,9 +100,10 @@ def for_madsci(stored: StoredEvent) -> bytes:
         return stored.body
     document = {}
     for name, value in parse_stored(stored.body).items():
-        document[name] = value
         if name == "event_type":
             document["event_type"], document["event_type_as_sent"] = "unknown", value
+        else:
+            document.setdefault(name, value)  # ours stays where a sender has a field of that name
     return encode_json(document)
 
 

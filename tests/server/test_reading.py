@@ -136,6 +136,14 @@ class TestNewest:
         assert event["event_type"] == "plate_sealed"
         assert "event_type_as_sent" not in event
 
+    async def test_what_a_sender_calls_as_we_call_the_type_as_sent_does_not_hide_it(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        event_id = (await post(client, "new", event_type="plate_sealed", event_type_as_sent="mine"))["event_id"]
+
+        assert (await get(client, "/events"))[event_id]["event_type_as_sent"] == "plate_sealed"
+        assert (await get(client, f"/event/{event_id}"))["event_type_as_sent"] == "mine"
+
     @pytest.mark.parametrize("event_id", ['quo"te', "back\\slash", '\\"', "é\\\\"])
     async def test_ids_that_json_escapes_are_keys_too(self, client: httpx.AsyncClient, event_id: str) -> None:
         event = await post(client, event_id=event_id)
