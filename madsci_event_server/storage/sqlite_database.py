@@ -204,7 +204,7 @@ class Database:
             self._lock.acquire()
         except LockHeld as holder:
             raise self._unusable(
-                f"it is in use by another server ({holder})", "stop that one, or use another file"
+                f"it is in use by another server ({holder})", "stop that one, or choose another file (serve: --db)"
             ) from None
         except OSError as error:
             raise self._unusable(f"its directory cannot be written ({error.strerror})", _ELSEWHERE) from None
