@@ -22,6 +22,7 @@ from madsci_event_server.api.context import Context
 from madsci_event_server.app import create_app
 from madsci_event_server.errors import CannotServe, InvalidSettings, StoreUnavailable
 from madsci_event_server.settings import Settings, without_credentials
+from madsci_event_server.whole_answers import WholeAnswers
 
 STOP_SECONDS: Final = 5
 """How long answers under way may take to end once the server was told to stop."""
@@ -137,6 +138,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         raise InvalidSettings("--tls-cert", "and --tls-key go together; give both or neither")
     config = uvicorn.Config(
         app,
+        http=WholeAnswers,
         lifespan="off",
         log_config=None,
         log_level="warning",
