@@ -1,5 +1,9 @@
-"""Uvicorn's HTTP protocol, which refuses what is no request in our words, and a head that has no end."""
+"""Uvicorn's HTTP protocol: refuses what is no request in our words, and a head that has no end; writes answers whole.
 
+An answer's head and body go out in one write: each write is a call of the system, and a packet that wakes who reads.
+"""
+
+import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -8,6 +12,8 @@ from madsci_event_server.json_text import encode_json
 
 MAX_HEAD_BYTES: Final = 256 * 1024
 """Of a request's first line and headers. The parser has no limit but for the address: 64 kB."""
+_GATHERED_BYTES: Final = 64 * 1024
+"""Of answers, from how much on nothing more is waited for: whoever writes must notice that a reader is slow."""
 
 _NO_REQUEST: Final = (
     "this is no HTTP request that can be read; percent-encode what is not ASCII in an address "
@@ -23,6 +29,10 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # whichever
         super().__init__(*arguments, **options)
         self._head_bytes = 0
         """What has come of a head that has not ended."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begins to serve a connection."""
+        super().connection_made(_Gathering(transport, self.loop))
 
     def data_received(self, data: bytes) -> None:
         """Hands on what has come; hangs up where a head takes too much."""
@@ -54,3 +64,36 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # whichever
         lines = [b"HTTP/1.1 " + status, *(b"%b: %b" % header for header in headers), b"", body]
         self.transport.write(b"\r\n".join(lines))
         self.transport.close()
+
+
+class _Gathering:
+    """A transport that writes at the end of a turn of the event loop what it was given in it."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._gathered: list[bytes] = []
+        self._size = 0
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered.append(data)
+        self._size += len(data)
+        if self._size > _GATHERED_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        whole = b"".join(self._gathered)
+        self._gathered.clear()
+        self._size = 0
+        if whole and not self.is_closing():  # else whoever was to read has gone meanwhile
+            self._transport.write(whole)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

@@ -39,6 +39,10 @@ def open_store(url: str, *, lab_directory: Path, query_seconds: float = DEFAULT_
 
 def packing(kind: str) -> Packing[Any]:
     """How the store of this kind prepares events; none is opened. Raises KeyError for a kind that does not say it."""
+    if kind == "mongodb":
+        from madsci_event_server.storage.mongo_documents import MongoPacking
+
+        return MongoPacking()
     from madsci_event_server.storage.sqlite_rows import SQLitePacking
 
     return {SQLitePacking.kind: SQLitePacking()}[kind]

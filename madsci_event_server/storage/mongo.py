@@ -46,6 +46,7 @@ from madsci_event_server.storage.mongo_documents import (
     READ,
     VALUES,
     Batch,
+    MongoPacking,
     NewEvent,
     NotMade,
     changes_of_archiving,
@@ -94,6 +95,7 @@ class MongoStore:
 
     def __init__(self, url: str, *, query_seconds: float = DEFAULT_QUERY_SECONDS) -> None:
         self._database = Database(url)
+        self.packing = MongoPacking()
         self._query_seconds = query_seconds
         self._alerts = MongoAlertStore(self._database)
         self._names = Names()
@@ -149,7 +151,7 @@ class MongoStore:
 
     def prepare(self, event: Event) -> NewEvent:
         """What `append_prepared` takes."""
-        return NewEvent(event, is_stamped=False)
+        return self.packing.prepare(event)
 
     async def append_prepared(self, events: Sequence[NewEvent]) -> list[Appended]:
         """What `append` does with the events they were made of."""

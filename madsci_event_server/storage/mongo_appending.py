@@ -77,7 +77,7 @@ class Appender:
             except mongo_writing.SomeAreKnown:
                 return transaction(any_of_them, nothing)
 
-        return await self._database.transactions(append)
+        return await self._database.store_events(append)
 
     async def _append_alone(self, lease: Lease, new: Sequence[NewEvent]) -> list[Appended]:
         with self._database.lookup():

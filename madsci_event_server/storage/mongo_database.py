@@ -36,7 +36,7 @@ from madsci_event_server.errors import (
     StoreUnusable,
     shown,
 )
-from madsci_event_server.storage.mongo_writer import DURABLE, Document, Writer, Writing, nothing
+from madsci_event_server.storage.mongo_writer import APP_NAME, DURABLE, Document, Writer, Writing
 
 Session = AsyncClientSession
 _T = TypeVar("_T")
@@ -167,16 +167,18 @@ class Database:
 
         Raises StoreUnavailable when the time for that is over, and whatever else `work` raises.
         """
-        return await self.transactions(lambda transaction: transaction(work, nothing))
-
-    async def transactions(self, work: Callable[[Transaction], _T]) -> _T:
-        """The same with as many transactions as `work` asks for, before anything else is written."""
         writer = self._writes
         with self.translated():
-            return await writer.run(lambda: work(writer.transaction))
+            return await writer.run(lambda: writer.transaction(work))
+
+    async def store_events(self, work: Callable[[Transaction], _T]) -> _T:
+        """The same with as many transactions as `work` asks for, before any other events are stored."""
+        writer = self._writes
+        with self.translated():
+            return await writer.run(lambda: work(writer.transaction), of_events=True)
 
     async def write(self, work: Callable[[Writing], _T], seconds: float = LOOKUP_SECONDS) -> _T:
-        """Does `work` in the thread, for so long, without a transaction. Raises StoreUnavailable."""
+        """Does `work` in a thread, for so long, without a transaction. Raises StoreUnavailable."""
         with self.translated():
             return await self._writes.write(work, seconds)
 
@@ -215,7 +217,7 @@ class Database:
         try:
             return client(
                 self._url,
-                appname="madsci-events",
+                appname=APP_NAME,
                 serverSelectionTimeoutMS=_SELECTION_MS,
                 connectTimeoutMS=_SELECTION_MS,
                 tz_aware=True,

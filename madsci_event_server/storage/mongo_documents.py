@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import bson
 from bson.int64 import Int64
@@ -19,6 +19,7 @@ from bson.raw_bson import RawBSONDocument
 from madsci_event_server.event import (
     NOT_ARCHIVED_TAIL,
     Event,
+    NamedId,
     archived_tail,
     format_time,
     sent_again,
@@ -58,7 +59,9 @@ _NOT_YET: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """In the place of the time an event is going to be received at: as long."""
 _RECEIVED: Final = b"\x02received_at\0\x1c\0\0\0"
 """How BSON begins a text of 27 characters of this name."""
-_AFTER_RECEIVED_IN_BODY: Final = len(b'",') + len(b"\0")
+_AFTER_BODY: Final = len(b"\0")
+"""What follows it, the last of a document."""
+_AFTER_RECEIVED_IN_BODY: Final = len(b'",') + _AFTER_BODY
 _PLACES: Final = struct.Struct("<6sq11sq")
 """The two places in a document, with what stands before each."""
 _BEFORE_ID: Final = len(b"size\x02_id\0size")
@@ -70,7 +73,7 @@ Document = dict[str, Any]
 class NewEvent:
     """An event to append, as BSON in which only places and times are left to fill in: so it costs least, and early."""
 
-    __slots__ = ("_bson", "_says_when", "_sent", "_tail", "event_id", "event_type", "kind", "sightings", "time_us")
+    __slots__ = ("_body_at", "_bson", "_says_when", "_tail", "event_id", "event_type", "kind", "sightings", "time_us")
 
     def __init__(self, event: Event, *, is_stamped: bool = True) -> None:
         """`is_stamped`: whether the event says already when it was received, or `stamp` is to come."""
@@ -85,13 +88,13 @@ class NewEvent:
         """The names it gives to ids."""
         self._says_when = "event_timestamp" in event.model_fields_set
         self._tail = NOT_ARCHIVED_TAIL if event.archived_at is None else archived_tail(event.archived_at)
-        self._sent = event.encode()[: -len(self._tail)]
-        self._bson = bytearray(bson.encode(_document_of(event, self._sent, self.time_us)))
+        body = event.encode()[: -len(self._tail)]
+        self._encode(_document_of(event, self.time_us), body)
 
     @property
     def body(self) -> bytes:
         """The event's JSON, as `StoredEvent` has it."""
-        return self._sent + self._tail
+        return b"".join((self._bson[self._body_at : -_AFTER_BODY], self._tail))
 
     @property
     def event(self) -> Event:
@@ -107,23 +110,63 @@ class NewEvent:
         """Says when the server took it."""
         text = _received_text(received_at)
         in_body = len(self._bson) - _AFTER_RECEIVED_IN_BODY - len(text)
-        in_document = self._bson.rindex(_RECEIVED, 0, in_body - len(self._sent) + len(text)) + len(_RECEIVED)
+        in_document = self._bson.rindex(_RECEIVED, 0, self._body_at) + len(_RECEIVED)
         for at in (in_document, in_body):
             self._bson[at : at + len(text)] = text
-        self._sent = b'%b%b",' % (self._sent[: -len(text) - 2], text)
 
     def place(self, seq: int, first_seq: int | None = None) -> StoredEvent:
         """Gives it its place, and the one it was first stored with where that is another."""
         if first_seq is None:
             first_seq = seq
         elif first_seq != seq:
-            self._bson = bytearray(bson.encode(self.document | {RAISED_FROM: first_seq}))
+            document = self.document
+            body = document.pop("body")
+            self._encode(document | {RAISED_FROM: first_seq}, body)
         _PLACES.pack_into(self._bson, _BEFORE_ID + len(self.event_id.encode()), b"\0\x12seq\0", seq, _FIRST, first_seq)
         return StoredEvent(seq, first_seq, self.time_us, self.event_type, self.body)
 
     def raw(self) -> RawBSONDocument:
         """Its document where it was placed and stamped."""
         return RawBSONDocument(bytes(self._bson))
+
+    def packed(self) -> tuple[Any, ...]:
+        """What it is made of, as values that can go to another process."""
+        sightings = [tuple(named) for named in self.sightings]
+        return (self.event_id, self.event_type, self.kind, self.time_us, sightings, self._says_when, self._tail,
+            self._body_at, bytes(self._bson))  # fmt: skip
+
+    @classmethod
+    def unpacked(cls, values: tuple[Any, ...]) -> Self:
+        """The one that was `packed` as this."""
+        new = cls.__new__(cls)
+        (new.event_id, new.event_type, new.kind, new.time_us, sightings, new._says_when, new._tail,
+            new._body_at, document) = values  # fmt: skip
+        new.sightings = tuple([NamedId(*named) for named in sightings])
+        new._bson = bytearray(document)
+        return new
+
+    def _encode(self, document: Document, body: bytes) -> None:
+        document["body"] = body  # the last, where `stamp` looks for it
+        self._bson = bytearray(bson.encode(document))
+        self._body_at = len(self._bson) - len(body) - _AFTER_BODY
+
+
+class MongoPacking:
+    """How events are made ready for the collection, in this process or in another."""
+
+    kind: Final = "mongodb"
+
+    def prepare(self, event: Event) -> NewEvent:
+        """The event as a document, to be stamped and placed."""
+        return NewEvent(event, is_stamped=False)
+
+    def pack(self, prepared: NewEvent) -> tuple[Any, ...]:
+        """A prepared event as values that `marshal` writes."""
+        return prepared.packed()
+
+    def unpack(self, packed: tuple[Any, ...]) -> NewEvent:
+        """The same prepared event."""
+        return NewEvent.unpacked(packed)
 
 
 class Batch:
@@ -177,8 +220,8 @@ class NotMade(Exception):
     """An event of the batch could not be made, or nobody waits for it any more."""
 
 
-def _document_of(event: Event, body: bytes, time_us: int) -> Document:
-    """The document of an event, without its places."""
+def _document_of(event: Event, time_us: int) -> Document:
+    """The document of an event, without its places and its body."""
     terms = terms_of(event)
     found: Document = {
         "_id": event.event_id,
@@ -194,9 +237,7 @@ def _document_of(event: Event, body: bytes, time_us: int) -> Document:
     }
     if event.archived_at is not None:
         found["archived_us"] = time_to_us(event.archived_at)
-    # What `stamp` looks for from the end.
-    found["document"] = event.document
-    found["body"] = body
+    found["document"] = event.document  # the last, where `stamp` looks for the time in it
     return found
 
 

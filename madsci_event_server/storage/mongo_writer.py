@@ -1,7 +1,8 @@
-"""The writer: what is written to MongoDB, in a thread of its own, with PyMongo's synchronous API.
+"""The writer: what is written to MongoDB, in threads of its own, with PyMongo's synchronous API.
 
 A transaction is a handful of commands, one after the other, with MongoDB at rest between them. On the event loop each
-would wait for its turn among the requests, and cost this process about twice as much.
+would wait for its turn among the requests, and cost this process about twice as much. Events have a thread to
+themselves, so that nothing else that is written keeps them waiting.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import pymongo
@@ -16,15 +18,20 @@ from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 Document = dict[str, Any]
 _T = TypeVar("_T")
 
+APP_NAME: Final = "madsci-events"
+"""By which MongoDB knows the connections of these servers."""
 DURABLE: Final = WriteConcern(w="majority", j=True)
 RETRY_SECONDS: Final = 15.0
 """How long a write is tried again while the replica set elects a primary, which takes about twelve by default."""
+ABANDONED_SECONDS: Final = 2.0
+"""A transaction that rests so long is of a server that died: one that lives is at work on it all the time."""
+_WRITE_CONFLICT: Final = 112
 _LEAST_SECONDS: Final = 0.001
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _LONGEST_PAUSE_SECONDS: Final = 0.25
@@ -52,39 +59,41 @@ class Writing(NamedTuple):
 
 
 class Writer:
-    """Writes to one database, one thing after the other as they are asked for, from its making to `close`."""
+    """Writes to one database, from its making to `close`: events one batch after the other, and so the rest beside."""
 
     def __init__(self, client: MongoClient[Document], name: str, location: str) -> None:
         self._client = client
         self._mongo = client.get_database(name, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY)
         self._location = location
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mongodb")
+        self._events = ThreadPoolExecutor(1, thread_name_prefix="mongodb-events")
+        self._rest = ThreadPoolExecutor(1, thread_name_prefix="mongodb-rest")
 
     async def close(self) -> None:
         """Waits for what is under way, and closes every connection."""
         await asyncio.to_thread(self._close)
 
     async def write(self, work: Callable[[Writing], _T], seconds: float) -> _T:
-        """Runs `work` without a transaction, so long at most. Raises PyMongoError."""
+        """Runs `work` beside the events and without a transaction, so long at most. Raises PyMongoError."""
         end = time.monotonic() + seconds
 
         def limited() -> _T:
             with pymongo.timeout(max(end - time.monotonic(), _LEAST_SECONDS)):
                 return work(Writing(self._mongo, self._location))
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, limited)
+        return await asyncio.get_running_loop().run_in_executor(self._rest, limited)
 
-    async def run(self, work: Callable[[], _T]) -> _T:
-        """Runs `work`, which calls `transaction` as it needs to."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def run(self, work: Callable[[], _T], *, of_events: bool = False) -> _T:
+        """Runs `work`, which calls `transaction` as it needs to: in the thread of the events, or beside them."""
+        return await asyncio.get_running_loop().run_in_executor(self._events if of_events else self._rest, work)
 
     def transaction(self, work: Callable[[Writing], _T], committing: Callable[[], None] = nothing) -> _T:
-        """In the thread: does `work` in a transaction and commits it, again and again while the deployment recovers.
+        """In a thread: does `work` in a transaction and commits it, again and again while the deployment recovers.
 
         Calls `committing` when `work` is done, each time. Raises PyMongoError when the time for that is over, and
         whatever else `work` raises.
         """
-        end = time.monotonic() + RETRY_SECONDS
+        began = time.monotonic()
+        end = began + RETRY_SECONDS
         pause, perhaps_committed = _FIRST_PAUSE_SECONDS, False
         while True:
             attempt = _Attempt(work, committing)
@@ -98,12 +107,32 @@ class Writer:
                 perhaps_committed |= attempt.is_committing
                 if not _may_pass(error) or time.monotonic() + pause >= end:
                     raise
+                if _is_conflict(error) and time.monotonic() - began > ABANDONED_SECONDS:
+                    self._end_abandoned()
             # Two servers that keep meeting must not keep step.
             time.sleep(pause * (0.5 + random.random()))  # noqa: S311  # no secret
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
+    def _end_abandoned(self) -> None:
+        """Ends transactions that servers have left open: MongoDB would keep what they hold for a minute and a half.
+
+        Whose server was only slow begins its transaction again.
+        """
+        resting = {
+            "type": "idleSession",
+            "appName": APP_NAME,
+            "transaction.timeInactiveMicros": {"$gte": int(ABANDONED_SECONDS * 1e6)},
+        }
+        admin = self._client.admin
+        # Where we may not, or MongoDB has gone away, what is tried next says so.
+        with suppress(PyMongoError), pymongo.timeout(ABANDONED_SECONDS):
+            found = list(admin.aggregate([{"$currentOp": {"idleSessions": True}}, {"$match": resting}]))
+            if found:
+                admin.command("killSessions", [{"id": session["lsid"]["id"]} for session in found])
+
     def _close(self) -> None:
-        self._thread.shutdown()
+        self._events.shutdown()
+        self._rest.shutdown()
         self._client.close()
 
 
@@ -133,6 +162,11 @@ class _Attempt(Generic[_T]):
                 if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() >= end:
                     raise
                 time.sleep(_LONGEST_PAUSE_SECONDS)
+
+
+def _is_conflict(error: PyMongoError) -> bool:
+    """Whether another transaction holds what this one needs."""
+    return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
 
 
 def _may_pass(error: PyMongoError) -> bool:

@@ -185,6 +185,32 @@ async def test_an_append_that_is_given_up_at_once_is_in_nobodys_way(mongodb_url:
     assert stored.outcome is Outcome.STORED
 
 
+HOLDS_THE_COUNTER = """
+import sys, time, pymongo
+client = pymongo.MongoClient(sys.argv[1], appname="madsci-events")
+session = client.start_session()
+session.start_transaction()
+meta = client.get_default_database()["event_log_meta"]
+meta.update_one({"_id": "seq"}, {"$inc": {"last_seq": 5}}, session=session)
+print("holds it", flush=True)
+time.sleep(600)
+"""
+
+
+async def test_what_a_server_held_that_was_killed_in_a_transaction_is_not_waited_for(
+    mongodb_url: str, lab: Path
+) -> None:
+    async with open_store(mongodb_url, lab_directory=lab) as store:
+        await store.append([an_event()])
+        with Process([sys.executable, "-c", HOLDS_THE_COUNTER, mongodb_url], cwd=lab) as server:
+            await asyncio.to_thread(server.wait_for_line, "holds it")
+            server.kill()
+
+        (one,) = await store.append([an_event()])
+
+    assert (one.outcome, one.stored.seq) == (Outcome.STORED, 2)
+
+
 # --- When names were last seen ---
 
 

@@ -1,5 +1,6 @@
 """Documents made before it is known when their events are received and which places they get."""
 
+import marshal
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ import bson
 import pytest
 
 from madsci_event_server.event import Event
+from madsci_event_server.storage import packing
 from madsci_event_server.storage.mongo_documents import NewEvent, stored_of
 from tests.factories import NODES
 
@@ -50,3 +52,30 @@ def test_what_is_stored_is_what_was_placed(document: dict[str, Any]) -> None:
     assert stored_of(bson.decode(new.raw().raw)) == placed
     assert (placed.seq, placed.first_seq) == (7, 3)
     assert new.document["raised_from"] == 3
+
+
+def test_placed_elsewhere_than_first_it_can_be_committed_again_by_itself() -> None:
+    new = NewEvent(sent({"event_id": "e1"}), is_stamped=False)
+    new.stamp(datetime(2026, 11, 23, 12, tzinfo=UTC))
+    new.place(7, 3)
+    new.stamp(RECEIVED)
+
+    placed = new.place(8, 3)
+
+    assert stored_of(bson.decode(new.raw().raw)) == placed
+    assert placed.event.received_at == RECEIVED
+    assert new.document["document"]["received_at"] == "2026-11-23T12:00:01.000000Z"
+
+
+@pytest.mark.parametrize("document", SENT)
+def test_what_another_process_prepared_is_the_same(document: dict[str, Any]) -> None:
+    way = packing("mongodb")
+    here = way.prepare(sent(document))
+
+    there = way.unpack(marshal.loads(marshal.dumps(way.pack(here))))  # noqa: S302  # written here
+
+    for new in (here, there):
+        new.stamp(RECEIVED)
+    assert there.place(7) == here.place(7)
+    assert there.raw().raw == here.raw().raw
+    assert (there.event, there.kind, there.sightings) == (here.event, here.kind, here.sightings)

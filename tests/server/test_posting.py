@@ -165,9 +165,14 @@ async def test_a_client_that_leaves_before_its_body_is_no_error(app: FastAPI) ->
 class TestBatch:
     """The same answers whether the items are read in the server or by a worker."""
 
-    @pytest.fixture(params=[0, 1], ids=["in the server", "by a worker"])
+    @pytest.fixture(
+        params=[("sqlite", 0), ("sqlite", 1), ("mongodb", 1)],
+        ids=["in the server", "by a worker", "by a worker for MongoDB"],
+    )
     async def app(self, request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[FastAPI]:
-        chosen = {"db_url": SecretStr("sqlite:///events.db"), "batch_workers": request.param}
+        store, workers = request.param
+        url = "sqlite:///events.db" if store == "sqlite" else request.getfixturevalue("mongodb_url")
+        chosen = {"db_url": SecretStr(url), "batch_workers": workers}
         app = create_app(settings.model_copy(update=chosen), worth=Worth(starting=0, asking=0))
         async with app.router.lifespan_context(app):
             context: Context = app.state.context

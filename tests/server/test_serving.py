@@ -53,6 +53,21 @@ def test_a_signal_ends_it_cleanly_under_an_open_connection(lab: Path, number: si
         assert len(running.process.stderr.lines) == 1
 
 
+def test_an_answer_comes_in_one_piece(lab: Path) -> None:
+    """Head and body in two writes would mostly come apart, and wake who reads twice."""
+    with (
+        LiveServer(lab, db="memory:") as running,
+        socket.create_connection(("127.0.0.1", running.port)) as connection,
+    ):
+        for number in range(100):
+            connection.sendall(b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            answer = connection.recv(65536)
+
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK"), number
+            assert f"content-length: {len(body)}".encode() in head, number
+
+
 def test_an_answer_under_way_is_finished_first(lab: Path) -> None:
     """A client that reads slowly gets all of it, although the server was told to stop in the middle."""
     with LiveServer(lab, db="memory:") as running, running.client() as client:
