@@ -106,7 +106,7 @@ class Ingest:
         self._store = store
         self._append = _append_of(store)
         self.prepare: Callable[[Event], Prepared] = store.prepare if isinstance(store, PreparingStore) else _derived
-        """What `accept_prepared` takes: done right after an event was parsed it costs least."""
+        """What `begin` takes: done right after an event was parsed it costs least."""
         self._clock = clock
         self._max_bytes, self._max_events = max_waiting_bytes, max_waiting_events
         self._waiting: deque[_Waiting] = deque()
@@ -144,19 +144,20 @@ class Ingest:
         `size` is what they take as JSON. Raises Overloaded when too much waits already, and the store's StoreError;
         then none of these events is stored by this call.
         """
-        return await self.accept_prepared([self.prepare(event) for event in events], size)
+        return await self.begin([self.prepare(event) for event in events], size) if events else []
 
-    async def accept_prepared(self, events: Sequence[Prepared], size: int) -> list[Appended]:
-        """The same for events that `prepare` has made ready."""
-        if not events:
-            return []
+    def begin(self, events: Sequence[Prepared], size: int) -> "asyncio.Future[list[Appended]]":
+        """Begins to store at least one event that `prepare` has made ready; what is returned says what `accept` does.
+
+        Raises Overloaded at once.
+        """
         self._check_room(len(events), size)
         waiting = _Waiting(events, size, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._bytes += size
         self._events += len(events)
         self._hand_over()
-        return await waiting.done
+        return waiting.done
 
     def _check_room(self, count: int, size: int) -> None:
         if self._closed:

@@ -31,8 +31,8 @@ _PIECE_BYTES: Final = 96 * 1024
 _COMMIT_EVENTS: Final = 1000
 _COMMIT_BYTES: Final = 1024 * 1024
 """What of it is committed together, likewise: less costs more, and more makes others wait."""
-_FIRST_COMMIT_EVENTS: Final = 250
-"""The first is less, and the next twice as much: the store begins soon, while the rest is judged."""
+_COMMIT_EVENTS_AT_LEAST: Final = 250
+"""What is enough for a store that has nothing to do: while it stores these the next are judged."""
 _SPLIT_BYTES: Final = 64 * 1024
 """How much is split before others have their turn."""
 
@@ -90,8 +90,7 @@ class _Batch:
         """The pieces that are being judged, each with its size."""
         self._events: list[Prepared] = []
         self._bytes = 0
-        self._commit_from = _FIRST_COMMIT_EVENTS
-        self._committing: asyncio.Task[list[Appended]] | None = None
+        self._committing: asyncio.Future[list[Appended]] | None = None
 
     async def take(self, receive: Receive) -> None:
         """Stores the whole body, or as much as arrives. Raises ClientDisconnect, StoreError, Overloaded."""
@@ -154,8 +153,9 @@ class _Batch:
         self._rejected += [{"index": place, "error": problem_text(error)} for place, error in judged.refused]
         self._events += judged.prepared
         self._bytes += size
-        if len(self._events) >= self._commit_from or self._bytes >= _COMMIT_BYTES:
-            self._commit_from = min(2 * self._commit_from, _COMMIT_EVENTS)
+        is_busy = self._committing is not None and not self._committing.done()
+        enough = _COMMIT_EVENTS if is_busy else _COMMIT_EVENTS_AT_LEAST
+        if len(self._events) >= enough or self._bytes >= _COMMIT_BYTES:
             await self._commit()
 
     def _up_to_the_limit(self, judged: Judged[Any]) -> Judged[Any]:
@@ -176,7 +176,7 @@ class _Batch:
         self._events, self._bytes = [], 0
         await self._settle()
         if events:
-            self._committing = asyncio.create_task(self._context.ingest.accept_prepared(events, size))
+            self._committing = self._context.ingest.begin(events, size)
 
     async def _finish(self) -> None:
         await self._begin_judging()
