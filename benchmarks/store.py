@@ -128,7 +128,7 @@ def raw_rows(events: Iterable[Event]) -> tuple[list[Any], list[Any], list[Any], 
         packed, body = pack_labels(found), new.body.decode()
         rows.append((seq, seq, new.event_id, new.time_us, new.state, None, new.event_type, packed, body))
         labels.append([(label, new.state, new.time_us, seq) for label in (EVERY_EVENT, *found)])
-        words.append((seq, new.tokens))
+        words.append((seq, new.tokens.decode()))
     return rows, labels, words, [(number, *term) for term, number in numbers.items()]
 
 

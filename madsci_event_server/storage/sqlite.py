@@ -5,8 +5,9 @@ for the writer. How it looks inside is in `sqlite_schema`.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -95,10 +96,11 @@ class SQLiteStore:
             appended = await self._append(sqlite_writing.append_new, events)
         except sqlite_writing.SomeAreKnown:
             appended = await self._append(sqlite_writing.append_any, events)
-        for new, one in zip(events, appended, strict=True):
-            if new.named_ids and one.outcome is Outcome.STORED:
-                self._names.add(new.named_ids)
+        self._know_names([new for new, one in zip(events, appended, strict=True) if one.outcome is Outcome.STORED])
         return appended
+
+    def _know_names(self, stored: Iterable[NewEvent]) -> None:
+        self._names.add(NamedId(*named) for named in set(chain.from_iterable([new.named_ids for new in stored])))
 
     async def _append(self, work: sqlite_writing.Append, events: Sequence[NewEvent]) -> list[Appended]:
         try:
@@ -116,8 +118,7 @@ class SQLiteStore:
         except BaseException:
             self._labels.forget()
             raise
-        for new in restored:
-            self._names.add(new.named_ids)
+        self._know_names(restored)
         return len(restored)
 
     async def get(self, event_id: str) -> StoredEvent:

@@ -6,12 +6,15 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from madsci_event_server.event import Event, NamedId, sent_again, stamped, time_to_us
+from madsci_event_server.event import Event, sent_again, stamped, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY
 from madsci_event_server.storage.sqlite_words import indexed_text
-from madsci_event_server.storage.terms import terms_of
+from madsci_event_server.storage.terms import Term, terms_of
+
+_MAX_SHARED_TERMS: Final = 10_000
+"""How many terms are remembered at most, to be one object for all events that have them."""
 
 
 class Row:
@@ -76,7 +79,7 @@ class NewEvent(Row):
         self.labels = ()
         self.terms = terms_of(event)
         self.tokens = indexed_text(event)
-        self.named_ids = event.named_ids
+        self.named_ids = [(*named,) for named in event.named_ids]
 
     def stamp(self, received_at: datetime) -> None:
         """Says when the server took it."""
@@ -94,7 +97,6 @@ class NewEvent(Row):
 
     def packed(self) -> tuple[Any, ...]:
         """What it is made of, as values that can go to another process. Not what it gets later: places and labels."""
-        named_ids = [tuple(named) for named in self.named_ids]
         return (
             self.event_id,
             self.event_type,
@@ -105,7 +107,7 @@ class NewEvent(Row):
             self.says_when,
             self.terms,
             self.tokens,
-            named_ids,
+            self.named_ids,
         )
 
     @classmethod
@@ -122,9 +124,8 @@ class NewEvent(Row):
             new.says_when,
             new.terms,
             new.tokens,
-            named_ids,
+            new.named_ids,
         ) = values
-        new.named_ids = tuple([NamedId(*named) for named in named_ids])
         new.known_event = None
         new.first_seq = new.seq = 0
         new.labels = ()
@@ -136,12 +137,21 @@ class SQLitePacking:
 
     kind: Final = "sqlite"
 
+    def __init__(self) -> None:
+        self._terms: dict[Term, Term] = {}
+
     def prepare(self, event: Event) -> NewEvent:
         """The event as rows of the tables."""
         return NewEvent(event)
 
     def pack(self, prepared: NewEvent) -> tuple[Any, ...]:
-        """As values that can go to another process."""
+        """As values that can go to another process.
+
+        Equal terms of several events are one object: it is written once, and the reader of all works out its hash once.
+        """
+        if len(self._terms) > _MAX_SHARED_TERMS:
+            self._terms.clear()
+        prepared.terms = [self._terms.setdefault(term, term) for term in prepared.terms]
         return prepared.packed()
 
     def unpack(self, packed: tuple[Any, ...]) -> NewEvent:

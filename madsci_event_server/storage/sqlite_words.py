@@ -21,8 +21,8 @@ _SHORT_NAME: Final = 64
 """Marks are remembered by names of at most so many characters: a name may have a million."""
 
 
-def indexed_text(event: Event) -> str:
-    """What the index reads of an event. Where all is ASCII, its tokenizer finds our words, repeats apart."""
+def indexed_text(event: Event) -> bytes:
+    """What the index reads of an event, UTF-8. Where all is ASCII, its tokenizer finds our words, repeats apart."""
     texts: list[str] = []
     marks: set[str] = set()
     _collect(event.data, "", texts, marks)
@@ -33,7 +33,7 @@ def indexed_text(event: Event) -> str:
     if name is not None:
         texts.append(name)
     text = joined(texts)
-    return " ".join([text, *marks] if text.isascii() else [*distinct_words(texts), *marks])
+    return " ".join([text, *marks] if text.isascii() else [*distinct_words(texts), *marks]).encode()
 
 
 def _collect(value: Any, name: str, texts: list[str], marks: set[str]) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from madsci_event_server.event import (
     NOT_ARCHIVED_TAIL,
     Event,
-    NamedId,
     archived_tail,
     compare_again,
     raised,
@@ -28,8 +27,8 @@ from madsci_event_server.storage.terms import ALERT, Term
 STEP: Final = 1000
 """How many events one transaction archives or purges, so that appends wait for no more."""
 
-_MAX_ROWS: Final = 256
-"""In one statement; times nine columns, far below SQLite's limit of parameters."""
+_MAX_PARAMETERS: Final = 4096
+"""Of one statement: far below SQLite's limit."""
 _MAX_KNOWN_LABELS: Final = 20_000
 _IDS_AT_ONCE: Final = 500
 _NEVER_US: Final = -(2**63)
@@ -55,8 +54,9 @@ class Labels:
             self._known.clear()
         unknown = [term for term in dict.fromkeys(terms) if term not in self._known]
         _insert_rows(connection, "OR IGNORE INTO labels (field, value)", unknown)
-        for at in range(0, len(unknown), _MAX_ROWS):
-            self._find(connection, unknown[at : at + _MAX_ROWS])
+        step = _rows_at_once(3)
+        for at in range(0, len(unknown), step):
+            self._find(connection, unknown[at : at + step])
 
     def _find(self, connection: sqlite3.Connection, terms: Sequence[Term]) -> None:
         """Knows the numbers of labels that there are: all in one row, as Python's lock is asked for after each."""
@@ -186,12 +186,12 @@ def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: L
         new.labels = labels.numbers(new.terms)
         first_seq, state, time_us = new.first_seq, new.state, new.time_us
         places.add(new.labels, state, (time_us, first_seq))
-        packed, body = pack_labels(new.labels), new.body.decode()
-        events += (first_seq, new.seq, new.event_id, time_us, state, new.archived_us, new.event_type, packed, body)
+        packed = pack_labels(new.labels)
+        events += (first_seq, new.seq, new.event_id, time_us, state, new.archived_us, new.event_type, packed, new.body)
         texts += (first_seq, new.tokens)
-    _insert_values(connection, "INTO events", 9, events)
+    _insert_values(connection, "INTO events", 9, events, ends_in_text=True)
     _insert_values(connection, "INTO event_labels", 4, places.values())
-    _insert_values(connection, "INTO words (rowid, tokens)", 2, texts)
+    _insert_values(connection, "INTO words (rowid, tokens)", 2, texts, ends_in_text=True)
     _add_counts(connection, places.counts())
     _add_names(connection, added)
 
@@ -258,16 +258,38 @@ def _insert_rows(
 
 
 def _insert_values(
-    connection: sqlite3.Connection, into: str, columns: int, values: Sequence[object], on_conflict: str = ""
+    connection: sqlite3.Connection,
+    into: str,
+    columns: int,
+    values: Sequence[object],
+    on_conflict: str = "",
+    *,
+    ends_in_text: bool = False,
 ) -> None:
-    """Many rows a statement: Python's lock is asked for after each, and whoever computes meanwhile holds it long."""
-    for at in range(0, len(values), _MAX_ROWS * columns):
-        some = _padded(values[at : at + _MAX_ROWS * columns], columns)
-        rows = len(some) // columns
-        connection.execute(
-            f"INSERT {into} SELECT * FROM (VALUES {_marks(columns, rows)}) WHERE column1 IS NOT NULL {on_conflict}",
-            some,
-        )
+    """Many rows a statement: Python's lock is asked for after each, and whoever computes meanwhile holds it long.
+
+    `ends_in_text`: the last column is text, given as its bytes, which Python need not look through.
+    """
+    step = _rows_at_once(columns) * columns
+    for at in range(0, len(values), step):
+        some = _padded(values[at : at + step], columns)
+        connection.execute(_inserting(into, columns, len(some) // columns, on_conflict, ends_in_text), some)
+
+
+@lru_cache(maxsize=128)
+def _inserting(into: str, columns: int, rows: int, on_conflict: str, ends_in_text: bool) -> str:
+    taken = [f"column{number}" for number in range(1, columns + 1)]
+    if ends_in_text:
+        taken[-1] = f"CAST({taken[-1]} AS TEXT)"
+    return (
+        f"INSERT {into} SELECT {', '.join(taken)} FROM (VALUES {_marks(columns, rows)})"
+        f" WHERE column1 IS NOT NULL {on_conflict}"
+    )
+
+
+def _rows_at_once(columns: int) -> int:
+    """A power of two."""
+    return 1 << (_MAX_PARAMETERS // columns).bit_length() - 1
 
 
 def _padded(values: Sequence[object], columns: int) -> list[object]:
@@ -307,7 +329,7 @@ def _add_counts(connection: sqlite3.Connection, counts: Mapping[tuple[int, int],
 
 
 def _add_names(connection: sqlite3.Connection, added: Iterable[NewEvent]) -> None:
-    seen: dict[NamedId, int] = {}
+    seen: dict[tuple[str, str, str], int] = {}
     for new in added:
         for named in new.named_ids:
             if seen.get(named, _NEVER_US) < new.time_us:
@@ -388,7 +410,7 @@ def _delete(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]], label
     _remove_labels(connection, entries, counts)
     # The full-text index holds no texts: it has to be told which words to take out.
     connection.executemany(
-        "INSERT INTO words (words, rowid, tokens) VALUES ('delete', ?, ?)",
+        "INSERT INTO words (words, rowid, tokens) VALUES ('delete', ?, CAST(? AS TEXT))",
         [(first_seq, indexed_text(Event.stored(parse_stored(body)))) for first_seq, *_, body in rows],
     )
     connection.executemany("DELETE FROM events WHERE first_seq = ?", [(row[0],) for row in rows])

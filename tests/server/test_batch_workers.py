@@ -21,6 +21,7 @@ from madsci_event_server.api.context import Context
 from madsci_event_server.api.events import PIECE_ITEMS
 from madsci_event_server.app import create_app
 from madsci_event_server.errors import InvalidSettings, TooLarge
+from madsci_event_server.event import Event
 from madsci_event_server.judging import Item, Judged
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage.sqlite_rows import NewEvent, SQLitePacking
@@ -69,9 +70,20 @@ def shown(judged: Judged[NewEvent]) -> tuple[int, list[tuple[Any, ...]], list[tu
     )
 
 
+async def test_a_worker_writes_a_term_of_many_events_once() -> None:
+    one, other = (WAY.prepare(Event.sent({"event_id": id_, "source": {"host": "lab-7"}})) for id_ in "ab")
+    before = one.terms
+
+    WAY.pack(one)
+    WAY.pack(other)
+
+    assert one.terms == other.terms == before
+    assert all(mine is theirs for mine, theirs in zip(one.terms, other.terms, strict=True))
+
+
 def without_tokens(new: NewEvent) -> NewEvent:
     new = copy(new)
-    new.tokens = ""
+    new.tokens = b""
     return new
 
 

@@ -165,5 +165,5 @@ def test_an_instant_is_always_written_in_27_characters(moment: datetime) -> None
 @given(VALUES)
 def test_the_index_is_told_the_words_of_an_event_and_no_others(value: object) -> None:
     event = Event.sent({"event_data": tidy(value, "event_data")})
-    tokens = [token for token in indexed_text(event).split() if token[0] not in "§¶"]
+    tokens = [token for token in indexed_text(event).decode().split() if token[0] not in "§¶"]
     assert {word for token in tokens for word in words(token)} == event.words

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -265,7 +266,7 @@ async def test_a_file_damaged_while_open_is_said(path: Path) -> None:
             await store.find(a_query())
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257, 600])
+@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257, 600, 2100])
 async def test_a_commit_of_any_size_is_stored_whole(path: Path, count: int) -> None:
     """Statements are padded to a few sizes: no event is left out, and no row of padding is stored."""
     sent = [an_event("step", id=f"e{number}", node_id=NODES[number % 2]) for number in range(count)]
@@ -276,6 +277,16 @@ async def test_a_commit_of_any_size_is_stored_whole(path: Path, count: int) -> N
         assert (await store.status()).events == count
         by_node = (await store.facets(a_query(), ["node_id"], 10)).facets["node_id"]
         assert sum(node.count for node in by_node) == count
+
+
+async def test_a_body_is_text_in_the_file_as_other_programs_expect(path: Path) -> None:
+    async with SQLiteStore(path) as store:
+        await store.append([an_event("Straße \u2603 \U0001f52c", id="e1")])
+        stored = await store.get("e1")
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT typeof(body), body FROM events").fetchall() == [
+                ("text", stored.body.decode())
+            ]
 
 
 async def test_a_failed_append_stores_nothing_of_it(path: Path) -> None:
