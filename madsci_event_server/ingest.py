@@ -210,7 +210,6 @@ class Ingest:
             else:
                 _refuse(group, error)
         else:
-            ready()  # the store gets the next while these are answered
             outcomes = [item.outcome for item in appended]
             self.outcomes.update(outcomes)
             if news := _news(appended, outcomes):

@@ -59,23 +59,6 @@ async def test_a_lone_event_waits_for_nobody_and_a_burst_shares_a_commit() -> No
     assert store.commits == [["a"], ["b", "c", "d"]]
 
 
-async def test_the_store_has_the_next_before_the_last_are_answered() -> None:
-    async with SlowStore() as store, Ingest(store) as ingest:
-
-        async def commits_when_answered() -> int:
-            await ingest.accept([event("a")], 100)
-            return len(store.commits)
-
-        store.let.clear()
-        first = asyncio.create_task(commits_when_answered())
-        await asyncio.sleep(0)
-        later = await in_flight(ingest, "b")
-        store.let.set()
-
-        assert await first == 2
-        await asyncio.gather(*later)
-
-
 async def test_each_is_told_what_became_of_its_own() -> None:
     async with SlowStore() as store, Ingest(store, clock=lambda: NOW) as ingest:
         first, second = await asyncio.gather(
