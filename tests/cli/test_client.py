@@ -68,7 +68,7 @@ def test_the_programs_of_our_readme_run(server: LiveServer, tmp_path: Path) -> N
     assert found["collision"].alert
     assert found["step started"].kind == "workflow_step_start"
     assert found["step started"].ids["workflow_id"] == "01JTESTAAAAAAAAAAAAAAAAAAA"
-    assert found["homed"].name == "scheduler"
+    assert (found["plate loaded"].name, found["plate loaded"].event_data["run"]) == ("scheduler", 17)
     assert (found["focus lost"].name, found["focus lost"].event_data["score"]) == ("camera_1", 0.2)
     assert len(programs) == 4
 
