@@ -46,6 +46,13 @@ def format_time(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
+def encode_time(moment: datetime) -> bytes:
+    """`format_time` as JSON."""
+    if moment.tzinfo is UTC and moment.microsecond and type(moment) is datetime:
+        return orjson.dumps(moment, option=orjson.OPT_UTC_Z)
+    return b'"%b"' % format_time(moment).encode()
+
+
 @lru_cache(maxsize=16)
 def format_shared_time(moment: datetime | None) -> str | None:
     """`format_time` for instants that many events share: when their batch was received."""
@@ -98,7 +105,11 @@ def _from_iso(text: str) -> datetime:
 def _as_datetime(value: object) -> datetime:
     if isinstance(value, datetime):
         return value
-    if isinstance(value, str) and not _is_epoch(value):
+    if isinstance(value, str) and (value[-1:] == "Z" or not _is_epoch(value)):
+        try:
+            return datetime.fromisoformat(value)  # as most programs write it
+        except ValueError:
+            pass
         try:
             return _from_iso(value.strip())
         except ValueError:

@@ -1,7 +1,7 @@
 """What an event is about: the kind, ids, names and texts that real events hide inside `event_data`.
 
-Worked out here and nowhere else, from the parts of an event: its type, the ids of its source and what else stands
-there, and `data`, the queryable form of `event_data`. Never written into what was sent.
+Worked out here and nowhere else, from the parts of an event: its type, what its source says by itself, and `data`, the
+queryable form of `event_data`. Never written into what was sent.
 """
 
 import json
@@ -26,6 +26,7 @@ NAMED_BY: Final = {
 """Names in `event_data` that stand beside the id of the same thing."""
 
 _NAMES: Final = frozenset({"node_name", *NAMED_BY})
+_IDS: Final = (*SOURCE_ID_FIELDS, "action_id")
 
 
 class NamedId(NamedTuple):
@@ -34,6 +35,28 @@ class NamedId(NamedTuple):
     field: str
     id: str
     name: str
+
+
+class SaidBySource:
+    """What an event's source says by itself, whatever else the event holds: the same for all events of one source."""
+
+    __slots__ = ("ids", "name", "sender", "unsaid")
+
+    def __init__(self, source: Mapping[str, str | None], others: Mapping[str, Any]) -> None:
+        """Of its ids, and of what else stands beside them."""
+        said = {field: value for field in SOURCE_ID_FIELDS if (value := source.get(field)) is not None}
+        if (action_id := others.get("action_id")) is not None:
+            said["action_id"] = queryable(action_id)
+        self.ids: Mapping[str, str] = {field: canonical_id(value) for field, value in said.items() if _is_id(value)}
+        """In canonical form."""
+        self.unsaid = frozenset(_IDS) - said.keys()
+        """The ids it says nothing of, so that `event_data` may."""
+        name = others.get("name")
+        self.name: str | None = str(queryable(name)) if isinstance(name, str) and name else None
+        """The human name of who sent the event."""
+        field = "node_id" if "node_id" in said else "manager_id"
+        self.sender = (field, canonical_id(said[field])) if field in said else None
+        """The id that is of who sent it."""
 
 
 def kind_of(event_type: str, data: object) -> str:
@@ -45,20 +68,17 @@ def kind_of(event_type: str, data: object) -> str:
     return event_type
 
 
-def ids_of(source: Mapping[str, str | None], others: Mapping[str, Any], data: object) -> dict[str, str]:
-    """The ids it can be found by, in canonical form: of `source`, else the same key of `event_data`."""
-    inner = data if isinstance(data, dict) else {}
-    found = {}
-    for field in SOURCE_ID_FIELDS:
-        if (value := source.get(field)) is None and (value := inner.get(field)) is None:
-            continue
-        if isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS:
+def ids_of(said: SaidBySource, data: object) -> Mapping[str, str]:
+    """The ids it can be found by, in canonical form: of `source`, else the same key of `event_data`.
+
+    Not to be changed: many events may have the same ones.
+    """
+    if not isinstance(data, dict) or data.keys().isdisjoint(said.unsaid):
+        return said.ids
+    found = dict(said.ids)
+    for field in _IDS:
+        if field in data and field in said.unsaid and _is_id(value := data[field]):
             found[field] = canonical_id(value)
-    action_id = others.get("action_id")
-    if action_id is None:
-        action_id = inner.get("action_id")
-    if isinstance(action_id, str) and 0 < len(action_id) <= MAX_ID_CHARACTERS:
-        found["action_id"] = canonical_id(queryable(action_id))
     return found
 
 
@@ -77,28 +97,24 @@ def message_of(kind: str, data: object) -> str:
     return f"{kind} {encode_json(data).decode()}"
 
 
-def name_of(others: Mapping[str, Any], data: object) -> str | None:
+def name_of(said: SaidBySource, data: object) -> str | None:
     """The human name of what it is about, or None: a node's before that of the component that says it."""
-    source_name = others.get("name")
-    if isinstance(source_name, str) and source_name:
-        return str(queryable(source_name))
-    if not isinstance(data, dict):
-        return None
+    if said.name is not None or not isinstance(data, dict):
+        return said.name
     node_name = data.get("node_name")
     if isinstance(node_name, str) and node_name:
         return node_name
     return _component_name(data)
 
 
-def named_ids_of(
-    source: Mapping[str, str | None], others: Mapping[str, Any], data: object, ids: Mapping[str, str]
-) -> tuple[NamedId, ...]:
+def named_ids_of(said: SaidBySource, data: object, ids: Mapping[str, str]) -> tuple[NamedId, ...]:
     """The names this event gives to ids: of who sent it, of the node it is about, and of what it belongs to."""
+    if not isinstance(data, dict):
+        return (NamedId(*said.sender, said.name),) if said.sender and said.name else ()
     found = []
-    field = "node_id" if source.get("node_id") is not None else "manager_id"
-    if (sender_id := source.get(field)) is not None and (sender := _sender_name(others, data)):
-        found.append(NamedId(field, canonical_id(sender_id), str(queryable(sender))))
-    if isinstance(data, dict) and not data.keys().isdisjoint(_NAMES):
+    if said.sender is not None and (sender := said.name or _component_name(data)):
+        found.append(NamedId(*said.sender, sender))
+    if not data.keys().isdisjoint(_NAMES):
         found += _names_beside_ids(data, ids)
     # Of two names for one id what stands beside it is meant.
     return tuple({(named.field, named.id): named for named in found}.values()) if len(found) > 1 else tuple(found)
@@ -136,11 +152,8 @@ def _unquoted(text: str) -> str:
     return text
 
 
-def _sender_name(others: Mapping[str, Any], data: object) -> str | None:
-    name = others.get("name")
-    if isinstance(name, str) and name:
-        return name
-    return _component_name(data) if isinstance(data, dict) else None
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS
 
 
 def _component_name(data: Mapping[str, Any]) -> str | None:

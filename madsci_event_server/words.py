@@ -5,7 +5,7 @@ A word is a run of letters and digits after Unicode NFKC and case folding; `work
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,8 +40,11 @@ def distinct_words(texts: Sequence[str]) -> frozenset[str]:
     return frozenset(word for text in texts for word in words(text))
 
 
-def joined(texts: Iterable[str]) -> str:
+def joined(texts: Sequence[str]) -> str:
     """One text of those, each cut at 4,096 characters; no word goes from one into the next."""
+    text = "\n".join(texts)
+    if len(text) <= TEXT_CHARACTERS:
+        return text
     return "\n".join([text if len(text) <= TEXT_CHARACTERS else text[:TEXT_CHARACTERS] for text in texts])
 
 

@@ -20,11 +20,7 @@ def terms_of(event: Event) -> list[Term]:
     if event.alert:
         found.append(ALERT)
     if event.source.__pydantic_extra__:
-        found += [
-            (f"source.{key}", value)
-            for key in event.document["source"]
-            if key not in _SOURCE_ID_FIELDS and (value := event.source_value(key)) is not None
-        ]
+        found += [(f"source.{name}", value) for name, value in event.source.others.items()]
     return found
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from madsci_event_server.errors import InvalidEvent
 from madsci_event_server.event import (
@@ -21,7 +23,8 @@ from madsci_event_server.event import (
     time_to_us,
     us_to_time,
 )
-from madsci_event_server.json_text import parse_json, parse_stored
+from madsci_event_server.json_text import encode_json, parse_json, parse_stored
+from tests.factories import events
 
 NODE = "01M84VMC3N1SG08XM8G777QGT5"
 MANAGER = "01M84VGGJADP6KPTQCRNA0GN93"
@@ -240,6 +243,37 @@ def test_what_is_neither_true_nor_false_is_refused(value: object) -> None:
 def test_an_event_is_an_object(value: object) -> None:
     with pytest.raises(InvalidEvent, match="must be a JSON object"):
         Event.sent(value)
+
+
+@given(event=events(), state=st.sampled_from(["new", "received", "archived", "flagged, not archived"]))
+def test_the_bytes_are_the_wire_form_whatever_of_it_was_written_before(event: Event, state: str) -> None:
+    body = json.dumps(event.wire() | {"received_at": None}).encode()
+    event = Event.read(body)
+    changes = {
+        "new": {},
+        "received": {"received_at": NOON},
+        "archived": {"received_at": NOON, "archived": True, "archived_at": NOON},
+        "flagged, not archived": {"archived": False, "archived_at": NOON, "alert": True},
+    }
+    changed = event.changed(**changes[state])
+
+    assert changed.encode() == encode_json(changed.wire())
+    assert changed.document == Event.sent(json.loads(body)).changed(**changes[state]).document
+
+
+def test_events_of_one_source_say_the_same_of_it_and_each_its_own_of_the_rest() -> None:
+    source = {"node_id": NODE, "name": "liquidhandler_1", "action_id": None, "rack": {"shelf": 3}}
+    bodies = [
+        {"source": source, "event_data": {"workflow_id": f"run {number}", "node_id": "another"}} for number in (1, 2)
+    ]
+    first, second = (Event.read(json.dumps(body).encode()) for body in bodies)
+
+    assert first.source is second.source
+    assert [first.ids, second.ids] == [{"node_id": NODE, "workflow_id": f"run {number}"} for number in (1, 2)]
+    assert first.source.wire() == source
+    assert [second.source_value(key) for key in ("rack", "node_id", "user_id", "said")] == [
+        '{"shelf":3}', NODE, None, None
+    ]  # fmt: skip
 
 
 def test_the_bytes_end_in_what_archiving_replaces() -> None:
