@@ -57,7 +57,8 @@ from madsci_event_server.words import distinct_words
 NOT_ARCHIVED_TAIL: Final = b'"archived":false,"archived_at":null}'
 """How the bytes of every event end that is not archived; `archived_tail` is what replaces it."""
 
-_NOT_RECEIVED_TAIL: Final = b'"received_at":null,' + NOT_ARCHIVED_TAIL
+NOT_RECEIVED_TAIL: Final = b'"received_at":null,' + NOT_ARCHIVED_TAIL
+"""How they end before the server has taken it; `received_tail` is what replaces it."""
 
 
 def new_event_id() -> str:
@@ -290,24 +291,16 @@ def _tail_of(fields: Mapping[str, Any]) -> bytes:
     """How the bytes of the event of these fields end, from `received_at` on."""
     if fields["archived"] is False and fields["archived_at"] is None:
         received_at = fields["received_at"]
-        return _NOT_RECEIVED_TAIL if received_at is None else _received_tail(received_at)
+        return NOT_RECEIVED_TAIL if received_at is None else received_tail(received_at)
     tail = {"received_at": fields["received_at"], "archived": fields["archived"], "archived_at": fields["archived_at"]}
     for name in ("received_at", "archived_at"):
         tail[name] = format_shared_time(tail[name])
     return encode_json(tail)[1:]
 
 
-def stamped(body: bytes, received_at: datetime) -> bytes:
-    """The bytes of the event that these are the bytes of, had it been stamped before it was encoded."""
-    if not body.endswith(_NOT_RECEIVED_TAIL):
-        event = Event.stored(parse_stored(body))
-        event.stamp(received_at)
-        return event.encode()
-    return body[: -len(_NOT_RECEIVED_TAIL)] + _received_tail(received_at)
-
-
 @lru_cache(maxsize=16)
-def _received_tail(received_at: datetime) -> bytes:
+def received_tail(received_at: datetime) -> bytes:
+    """How the bytes of an event end that the server took at this instant."""
     return b'"received_at":"%b",%b' % (format_time(received_at).encode(), NOT_ARCHIVED_TAIL)
 
 

@@ -18,7 +18,7 @@ from madsci_event_server.event import format_time
 from madsci_event_server.ingest import Commits
 from madsci_event_server.json_text import encode_json
 from madsci_event_server.query import Cursor, EventQuery
-from madsci_event_server.recent import JUDGED_AT_ONCE, MAX_EVENTS, Channel, RecentEvents, event_frame, stream_message
+from madsci_event_server.recent import JUDGED_AT_ONCE, Channel, RecentEvents, event_frame, stream_message
 from madsci_event_server.storage.base import EventStore, Page, Run, RunStore, StoredEvent
 
 HEARTBEAT_SECONDS: Final = 10.0
@@ -102,7 +102,7 @@ class LiveStream:
         """The events after a place as they were committed here, or None: then the store has to be asked."""
         if not self._tasks or not self._recent.holds(seq):
             return None
-        return [recent.stored for recent in self._recent.after(seq, MAX_EVENTS)]
+        return self._recent.stored_after(seq)
 
     async def follow(self, query: EventQuery, *, after: str | None = None, last: int = 0) -> "Reader":
         """A reader of what matches: from now on, from after a cursor, or from so far back that `last` are included.

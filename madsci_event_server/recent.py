@@ -3,10 +3,12 @@
 What is in memory has no hole: from `floor` (exclusive) to `top` it is every event that has a place there.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import takewhile
+from operator import attrgetter
 from typing import Final
 
 from madsci_event_server.event import NOT_ARCHIVED_TAIL, Event
@@ -39,7 +41,6 @@ class RecentEvent:
 
     def __init__(self, store_id: str, stored: StoredEvent, *, again: bool) -> None:
         self.seq = stored.seq
-        self.size = len(stored.body)
         self.stored = stored
         self._store_id, self._again = store_id, again
 
@@ -59,6 +60,35 @@ class RecentEvent:
         return stream_message(self._store_id, self.stored, again=self._again)
 
 
+_seq_of: Final = attrgetter("seq")
+
+
+class _Commit:
+    """One commit's events, made ready for readers when the first reader asks."""
+
+    def __init__(self, store_id: str, stored: Sequence[StoredEvent], before: int) -> None:
+        """`before` is the place that had been reached."""
+        self.stored = stored
+        self.size = sum([len(one.body) for one in stored])
+        self._store_id, self._before = store_id, before
+
+    @property
+    def last_seq(self) -> int:
+        """The place of the last of them."""
+        return self.stored[-1].seq
+
+    @cached_property
+    def recent(self) -> list[RecentEvent]:
+        """Its events."""
+        # A place up to `before` has been passed by every reader served from here. One after it was left in the same
+        # commit: nobody has been there.
+        return [RecentEvent(self._store_id, one, again=one.first_seq <= self._before) for one in self.stored]
+
+    def index_after(self, seq: int) -> int:
+        """Where those of a later place begin."""
+        return bisect_right(self.stored, seq, key=_seq_of)
+
+
 class RecentEvents:
     """A bounded run of committed events, without a hole."""
 
@@ -67,8 +97,8 @@ class RecentEvents:
         self.floor = self.top = seq
         self._store_id = store_id
         self._max_events, self._max_bytes = max_events, max_bytes
-        self._events: deque[RecentEvent] = deque()
-        self._bytes = 0
+        self._commits: deque[_Commit] = deque()
+        self._count = self._bytes = 0
 
     def add(self, committed: Sequence[StoredEvent]) -> None:
         """Takes one commit's events, lowest seq first.
@@ -80,26 +110,25 @@ class RecentEvents:
         if first != self.top + 1:
             self.top = first - 1
             self.forget()
-        before = self.top
-        for stored in committed:
-            # A place up to `before` has been passed by every reader served from here. One after it was left in the
-            # same commit: nobody has been there.
-            self._events.append(RecentEvent(self._store_id, stored, again=stored.first_seq <= before))
-            self._bytes += len(stored.body)
-        self.top = committed[-1].seq
-        while len(self._events) > self._max_events or self._bytes > self._max_bytes:
+        commit = _Commit(self._store_id, committed, self.top)
+        self._commits.append(commit)
+        self._count += len(committed)
+        self._bytes += commit.size
+        self.top = commit.last_seq
+        while self._count > self._max_events or self._bytes > self._max_bytes:
             self._forget_first()
 
     def forget(self) -> None:
         """Holds nothing any more; what is added from now on follows."""
-        self._events.clear()
-        self._bytes = 0
+        self._commits.clear()
+        self._count = self._bytes = 0
         self.floor = self.top
 
     def _forget_first(self) -> None:
-        gone = self._events.popleft()
+        gone = self._commits.popleft()
+        self._count -= len(gone.stored)
         self._bytes -= gone.size
-        self.floor = gone.seq
+        self.floor = gone.last_seq
 
     def holds(self, seq: int) -> bool:
         """Whether what follows this place is here, all of it, and is something."""
@@ -107,12 +136,24 @@ class RecentEvents:
 
     def after(self, seq: int, limit: int) -> list[RecentEvent]:
         """The first events after a place, at most `limit`, in received order."""
-        found: deque[RecentEvent] = deque(maxlen=limit)
-        for recent in reversed(self._events):
-            if recent.seq <= seq:
+        found: list[RecentEvent] = []
+        for commit in self._commits_after(seq):
+            start = commit.index_after(seq)
+            found += commit.recent[start : start + limit - len(found)]
+            if len(found) >= limit:
                 break
-            found.appendleft(recent)
-        return list(found)
+        return found
+
+    def stored_after(self, seq: int) -> list[StoredEvent]:
+        """All events after a place, in received order."""
+        found: list[StoredEvent] = []
+        for commit in self._commits_after(seq):
+            found += commit.stored[commit.index_after(seq) :]
+        return found
+
+    def _commits_after(self, seq: int) -> list[_Commit]:
+        """Those that hold an event of a later place."""
+        return list(takewhile(lambda commit: commit.last_seq > seq, reversed(self._commits)))[::-1]
 
 
 class Channel:

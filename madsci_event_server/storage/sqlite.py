@@ -7,7 +7,6 @@ for the writer. How it looks inside is in `sqlite_schema`.
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -94,13 +93,16 @@ class SQLiteStore:
         """The same as `append`."""
         try:
             appended = await self._append(sqlite_writing.append_new, events)
+            stored: Iterable[NewEvent] = events
         except sqlite_writing.SomeAreKnown:
             appended = await self._append(sqlite_writing.append_any, events)
-        self._know_names([new for new, one in zip(events, appended, strict=True) if one.outcome is Outcome.STORED])
+            pairs = zip(events, appended, strict=True)
+            stored = [new for new, one in pairs if one.outcome is Outcome.STORED]
+        self._know_names(stored)
         return appended
 
     def _know_names(self, stored: Iterable[NewEvent]) -> None:
-        self._names.add(NamedId(*named) for named in set(chain.from_iterable([new.named_ids for new in stored])))
+        self._names.add(NamedId(*named) for named in {named for new in stored for named in new.named_ids})
 
     async def _append(self, work: sqlite_writing.Append, events: Sequence[NewEvent]) -> list[Appended]:
         try:

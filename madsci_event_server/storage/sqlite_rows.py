@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from madsci_event_server.event import Event, sent_again, stamped, time_to_us
+from madsci_event_server.event import NOT_RECEIVED_TAIL, Event, received_tail, sent_again, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY
@@ -62,7 +62,10 @@ class Row:
 class NewEvent(Row):
     """One event on its way into the tables: all but its place in received order and the numbers of its labels."""
 
-    __slots__ = ("event_type", "named_ids", "says_when", "terms", "tokens")
+    __slots__ = ("event_type", "head", "named_ids", "says_when", "terms", "tokens")
+
+    head: bytes | None
+    """Its body up to when it was received, while `stamp` has to say that."""
 
     def __init__(self, event: Event) -> None:
         if not event.archived and event.archived_at is not None:
@@ -72,6 +75,7 @@ class NewEvent(Row):
         self.known_event = None  # it is asked for once in a while: what it holds need not be kept for that
         self.event_id, self.event_type = event.event_id, event.event_type
         self.body = event.encode()
+        self.head = self.body[: -len(NOT_RECEIVED_TAIL)] if self.body.endswith(NOT_RECEIVED_TAIL) else None
         self.time_us = time_to_us(event.event_timestamp)
         self.state = int(event.log_level) + (ARCHIVED if event.archived else 0)
         self.archived_us = None if event.archived_at is None else time_to_us(event.archived_at)
@@ -83,7 +87,12 @@ class NewEvent(Row):
 
     def stamp(self, received_at: datetime) -> None:
         """Says when the server took it."""
-        self.body = stamped(self.body, received_at)
+        if self.head is None:  # it has said so before, or it is archived
+            event = self.event
+            event.stamp(received_at)
+            self.body = event.encode()
+        else:
+            self.body = self.head + received_tail(received_at)
 
     @property
     def again(self) -> Event:
@@ -103,7 +112,8 @@ class NewEvent(Row):
             self.time_us,
             self.state,
             self.archived_us,
-            self.body,
+            self.body if self.head is None else None,
+            self.head,
             self.says_when,
             self.terms,
             self.tokens,
@@ -121,6 +131,7 @@ class NewEvent(Row):
             new.state,
             new.archived_us,
             new.body,
+            new.head,
             new.says_when,
             new.terms,
             new.tokens,

@@ -249,7 +249,7 @@ def test_an_event_is_an_object(value: object) -> None:
 def test_the_bytes_are_the_wire_form_whatever_of_it_was_written_before(event: Event, state: str) -> None:
     body = json.dumps(event.wire() | {"received_at": None}).encode()
     event = Event.read(body)
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "new": {},
         "received": {"received_at": NOON},
         "archived": {"received_at": NOON, "archived": True, "archived_at": NOON},
