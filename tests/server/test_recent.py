@@ -19,7 +19,7 @@ COMMITS = st.lists(
     ),
     max_size=12,
 )
-"""Of each commit the places left out before it; of each of its events how far back it was first stored, and its size."""
+"""Of each commit the places left out before it; of each of its events how far back it began, and its size."""
 
 
 @given(COMMITS)
