@@ -78,7 +78,8 @@ class Commits:
 class _Waiting(NamedTuple):
     """One request's events on their way into the next commit."""
 
-    events: Sequence[Prepared]
+    prepared: Sequence[Prepared]
+    events: int
     size: int
     since: float
     done: asyncio.Future[list[Appended]]
@@ -105,7 +106,7 @@ class Ingest:
         """What became of the events taken since the start."""
         self._store = store
         self._append = _append_of(store)
-        self.prepare: Callable[[Event], Prepared] = store.prepare if isinstance(store, PreparingStore) else _derived
+        self.prepare: Callable[[Event], Prepared] = store.prepare if isinstance(store, PreparingStore) else _Derived
         """What `begin` takes: done right after an event was parsed it costs least."""
         self._clock = clock
         self._max_bytes, self._max_events = max_waiting_bytes, max_waiting_events
@@ -146,16 +147,17 @@ class Ingest:
         """
         return await self.begin([self.prepare(event) for event in events], size) if events else []
 
-    def begin(self, events: Sequence[Prepared], size: int) -> "asyncio.Future[list[Appended]]":
+    def begin(self, prepared: Sequence[Prepared], size: int) -> "asyncio.Future[list[Appended]]":
         """Begins to store at least one event that `prepare` has made ready; what is returned says what `accept` does.
 
         Raises Overloaded at once.
         """
-        self._check_room(len(events), size)
-        waiting = _Waiting(events, size, time.monotonic(), asyncio.get_running_loop().create_future())
+        count = sum(map(len, prepared))
+        self._check_room(count, size)
+        waiting = _Waiting(prepared, count, size, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._bytes += size
-        self._events += len(events)
+        self._events += count
         self._hand_over()
         return waiting.done
 
@@ -183,7 +185,7 @@ class Ingest:
             self._groups.remove(group)
             for waiting in group:
                 self._bytes -= waiting.size
-                self._events -= len(waiting.events)
+                self._events -= waiting.events
             ready()
 
     def _go_on(self) -> None:
@@ -192,8 +194,8 @@ class Ingest:
 
     def _next_group(self) -> "_Group":
         group = [self._waiting.popleft()]
-        count = len(group[0].events)
-        while self._waiting and (count := count + len(self._waiting[0].events)) <= MAX_COMMIT_EVENTS:
+        count = group[0].events
+        while self._waiting and (count := count + self._waiting[0].events) <= MAX_COMMIT_EVENTS:
             group.append(self._waiting.popleft())
         return group
 
@@ -218,10 +220,10 @@ class Ingest:
 
     def _stamped(self, group: Iterable[_Waiting]) -> list[Any]:
         now = self._clock()
-        events = [event for waiting in group for event in waiting.events]
-        for event in events:
-            event.stamp(now)
-        return events
+        found = [prepared for waiting in group for prepared in waiting.prepared]
+        for prepared in found:
+            prepared.stamp(now)
+        return found
 
     def counts(self) -> Mapping[str, int]:
         """How many events met each outcome since the start."""
@@ -247,19 +249,30 @@ def _append_of(store: EventStore) -> Callable[[list[Any], Callable[[], None]], A
     """How events are appended to this store; it may call what it is given when the next had better come."""
     if isinstance(store, QueueingStore):
         return store.append_next
-    append = store.append_prepared if isinstance(store, PreparingStore) else store.append
-    return lambda events, _: append(events)
+    if isinstance(store, PreparingStore):
+        append = store.append_prepared
+        return lambda prepared, _: append(prepared)
+    return lambda prepared, _: store.append([one.event for one in prepared])
 
 
-def _derived(event: Event) -> Event:
-    event.derive()
-    return event
+class _Derived:
+    """An event for a store that takes events."""
+
+    def __init__(self, event: Event) -> None:
+        event.derive()
+        self.event = event
+
+    def __len__(self) -> int:
+        return 1
+
+    def stamp(self, received_at: datetime) -> None:
+        self.event.stamp(received_at)
 
 
 def _answer(group: Iterable[_Waiting], appended: Sequence[Appended]) -> None:
     start = 0
     for waiting in group:
-        end = start + len(waiting.events)
+        end = start + waiting.events
         # Who sent it may have gone; it is stored all the same.
         if not waiting.done.done():
             waiting.done.set_result(list(appended[start:end]))

@@ -30,23 +30,17 @@ class Judged(NamedTuple, Generic[P]):
 
     first: int
     """The place of the first."""
-    prepared: list[P]
+    prepared: Sequence[P]
     refused: list[Refused]
 
     @property
     def end(self) -> int:
         """The place after the last."""
-        return self.first + len(self.prepared) + len(self.refused)
-
-    def until(self, place: int) -> "Judged[P]":
-        """Only those before this place."""
-        refused = [item for item in self.refused if item.place < place]
-        return Judged(self.first, self.prepared[: place - self.first - len(refused)], refused)
+        return self.first + sum(map(len, self.prepared)) + len(self.refused)
 
 
-def judge(items: Sequence[Item], prepare: Callable[[Event], P], zone: tzinfo | None) -> Judged[P]:
-    """Reads at least one item; `zone` is that of times without one."""
-    prepared: list[P] = []
+def judge(items: Sequence[Item], take: Callable[[Event], object], zone: tzinfo | None) -> list[Refused]:
+    """Reads items, and has each event taken; says what was refused. `zone` is that of times without one."""
     refused: list[Refused] = []
     for place, body, problem in items:
         try:
@@ -56,5 +50,5 @@ def judge(items: Sequence[Item], prepare: Callable[[Event], P], zone: tzinfo | N
         except InvalidInput as error:
             refused.append(Refused(place, error))
         else:
-            prepared.append(prepare(event))
-    return Judged(items[0].place, prepared, refused)
+            take(event)
+    return refused

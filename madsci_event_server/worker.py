@@ -34,17 +34,16 @@ def question(items: Sequence[Item]) -> tuple[bytes, bytes]:
     return _message([(item.place, item.body) for item in items])
 
 
-def answer(judged: Judged[Any]) -> tuple[bytes, bytes]:
-    """What a worker says of them; what it prepared is packed."""
-    refused = [(place, error.field, error.problem) for place, error in judged.refused]
-    return _message((judged.first, judged.prepared, refused))
+def answer(first: int, packed: object, refused: Sequence[Refused]) -> tuple[bytes, bytes]:
+    """What a worker says of them: what it prepared, and what it refused."""
+    return _message((first, packed, [(place, error.field, error.problem) for place, error in refused]))
 
 
 def answered(body: bytes, way: Packing[P]) -> Judged[P]:
     """What the worker said; of refused values it says only what is wrong with them."""
     first, packed, refused = marshal.loads(body)  # noqa: S302  # written by a program this one started
     errors = [Refused(place, InvalidInput(field, problem)) for place, field, problem in refused]
-    return Judged(first, list(map(way.unpack, packed)), errors)
+    return Judged(first, way.unpack(packed), errors)
 
 
 def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinfo | None) -> None:
@@ -54,8 +53,10 @@ def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinf
     while head := questions.read(HEAD.size):
         places = marshal.loads(questions.read(*HEAD.unpack(head)))  # noqa: S302  # written by the server
         items = [Item(place, body) for place, body in places]
-        # Packed one by one: what an event was made of is let go of while it is in the processor's cache.
-        answers.writelines(answer(judge(items, lambda event: way.pack(way.prepare(event)), zone)))
+        packer = way.packer()
+        # Prepared one by one: what an event was made of is let go of while it is in the processor's cache.
+        refused = judge(items, packer.add, zone)
+        answers.writelines(answer(items[0].place, packer.packed(), refused))
         answers.flush()
 
 

@@ -343,24 +343,23 @@ class Judges:
             if sound:
                 return asyncio.ensure_future(self._elsewhere(await workers.begin(sound), items))
         found = asyncio.get_running_loop().create_future()
-        found.set_result(await self._here(items))
+        found.set_result(await self.here(items))
         return found
 
     async def _elsewhere(self, asking: "asyncio.Task[Judged[Any]]", items: Sequence[Item]) -> Judged[Any]:
         try:
             judged = await asking
         except _Lost:
-            return await self._here(items)
+            return await self.here(items)
         unsound = [Refused(item.place, item.problem) for item in items if item.problem is not None]
         return Judged(items[0].place, judged.prepared, sorted(judged.refused + unsound, key=lambda item: item.place))
 
-    async def _here(self, items: Sequence[Item]) -> Judged[Any]:
+    async def here(self, items: Sequence[Item]) -> Judged[Any]:
+        """Judges at least one item in this process, letting others have their turns."""
         prepared: list[Any] = []
         refused: list[Refused] = []
         for some in _pieces(items):
-            judged = judge(some, self._prepare, self._zone)
-            prepared += judged.prepared
-            refused += judged.refused
+            refused += judge(some, lambda event: prepared.append(self._prepare(event)), self._zone)
             await asyncio.sleep(0)
         return Judged(items[0].place, prepared, refused)
 

@@ -5,7 +5,7 @@ Plain ASGI: a lab's whole life passes through these two, and a framework's hour 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
@@ -28,10 +28,10 @@ MAX_REJECTED: Final = 10_000
 PIECE_ITEMS: Final = 128
 _PIECE_BYTES: Final = 96 * 1024
 """What of a batch is judged together, whichever is reached first: more would not stay in a processor's cache."""
-_COMMIT_EVENTS: Final = 1000
-_COMMIT_BYTES: Final = 1024 * 1024
+_COMMIT_EVENTS: Final = 2000
+_COMMIT_BYTES: Final = 2 * 1024 * 1024
 """What of it is committed together, likewise: less costs more, and more makes others wait."""
-_COMMIT_EVENTS_AT_LEAST: Final = 250
+_COMMIT_EVENTS_AT_LEAST: Final = 1000
 """What is enough for a store that has nothing to do: while it stores these the next are judged."""
 _SPLIT_BYTES: Final = 64 * 1024
 """How much is split before others have their turn."""
@@ -91,10 +91,10 @@ class _Batch:
         self._items_bytes = 0
         self._work = 0
         """Of the items that have been gathered before."""
-        self._judging: deque[tuple[asyncio.Future[Judged[Any]], int]] = deque()
-        """The pieces that are being judged, each with its size."""
-        self._events: list[Prepared] = []
-        self._bytes = 0
+        self._judging: deque[tuple[asyncio.Future[Judged[Any]], Sequence[Item], int]] = deque()
+        """The pieces that are being judged, each with its items and their size."""
+        self._prepared: list[Prepared] = []
+        self._events = self._bytes = 0
         self._committing: asyncio.Future[list[Appended]] | None = None
 
     async def take(self, body: AsyncIterator[bytes]) -> None:
@@ -102,7 +102,7 @@ class _Batch:
         try:
             await self._take(body)
         finally:
-            for judging, _ in self._judging:
+            for judging, _, _ in self._judging:
                 judging.cancel()
 
     def answer(self) -> dict[str, Any]:
@@ -149,27 +149,29 @@ class _Batch:
         while self._judging and (len(self._judging) >= judges.ahead or self._judging[0][0].done()):
             await self._take_judged()
         if items and not self._is_full:
-            self._judging.append((await judges.begin(items, after=self._work), size))
+            self._judging.append((await judges.begin(items, after=self._work), items, size))
             self._work += work_of(items)
 
     async def _take_judged(self) -> None:
-        judging, size = self._judging.popleft()
-        judged = self._up_to_the_limit(await judging)
+        judging, items, size = self._judging.popleft()
+        judged = await self._up_to_the_limit(await judging, items)
         self._rejected += [{"index": place, "error": problem_text(error)} for place, error in judged.refused]
-        self._events += judged.prepared
+        self._prepared += judged.prepared
+        self._events += sum(map(len, judged.prepared))
         self._bytes += size
         is_busy = self._committing is not None and not self._committing.done()
         enough = _COMMIT_EVENTS if is_busy else _COMMIT_EVENTS_AT_LEAST
-        if len(self._events) >= enough or self._bytes >= _COMMIT_BYTES:
+        if self._events >= enough or self._bytes >= _COMMIT_BYTES:
             await self._commit()
 
-    def _up_to_the_limit(self, judged: Judged[Any]) -> Judged[Any]:
+    async def _up_to_the_limit(self, judged: Judged[Any], items: Sequence[Item]) -> Judged[Any]:
         """Without what follows once MAX_REJECTED were refused; the first that does is refused for that reason."""
         room = MAX_REJECTED - len(self._rejected)
         if len(judged.refused) < room:
             return judged
         last = judged.refused[room - 1].place + 1 if room > 0 else judged.first
-        within = judged.until(last)
+        before = [item for item in items if item.place < last]
+        within = await self._context.judges.here(before) if before else Judged(judged.first, [], [])
         if room >= 0 and last < judged.end:
             too_many = f"has more than {MAX_REJECTED} refused items; nothing from here on was read"
             within.refused.append(Refused(last, InvalidInput("body", too_many)))
@@ -177,11 +179,11 @@ class _Batch:
 
     async def _commit(self) -> None:
         """Hands the events so far to the store, once it is done with those before: the next are judged meanwhile."""
-        events, size = self._events, self._bytes
-        self._events, self._bytes = [], 0
+        prepared, size = self._prepared, self._bytes
+        self._prepared, self._events, self._bytes = [], 0, 0
         await self._settle()
-        if events:
-            self._committing = self._context.ingest.begin(events, size)
+        if prepared:
+            self._committing = self._context.ingest.begin(prepared, size)
 
     async def _finish(self) -> None:
         await self._begin_judging()

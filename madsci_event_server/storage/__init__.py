@@ -43,7 +43,7 @@ def packing(kind: str) -> Packing[Any]:
         from madsci_event_server.storage.mongo_documents import MongoPacking
 
         return MongoPacking()
-    from madsci_event_server.storage.sqlite_rows import SQLitePacking
+    from madsci_event_server.storage.sqlite_columns import SQLitePacking
 
     return {SQLitePacking.kind: SQLitePacking()}[kind]
 

@@ -260,13 +260,17 @@ class EventStore(Protocol):
 
 
 class Prepared(Protocol):
-    """An event on its way into a store, as that store wants it; an Event is one, too."""
+    """One event, or several, on their way into a store, as that store wants them."""
+
+    def __len__(self) -> int:
+        """How many."""
 
     def stamp(self, received_at: datetime) -> None:
-        """Says when the server took it."""
+        """Says when the server took them."""
 
 
 P = TypeVar("P", bound=Prepared)
+P_co = TypeVar("P_co", bound=Prepared, covariant=True)
 
 
 @runtime_checkable
@@ -280,25 +284,32 @@ class PreparingStore(Protocol[P]):
     def prepare(self, event: Event) -> P:
         """What `append_prepared` takes. The event is not asked again."""
 
-    async def append_prepared(self, events: Sequence[P]) -> list[Appended]:
+    async def append_prepared(self, prepared: Sequence[P]) -> list[Appended]:
         """What `append` does with the events they were made of."""
 
 
-class Packing(Protocol[P]):
+class Packer(Protocol):
+    """Prepares events that go to another process together."""
+
+    def add(self, event: Event) -> None:
+        """One more."""
+
+    def packed(self) -> Any:
+        """All of them as a value that `marshal` writes: of texts, bytes, numbers, lists, tuples and dictionaries."""
+
+
+class Packing(Protocol[P_co]):
     """How a store prepares events, apart from the store: another process can do it that has none open."""
 
     @property
     def kind(self) -> str:
         """By which `storage.packing` finds it in another process."""
 
-    def prepare(self, event: Event) -> P:
-        """What `PreparingStore.prepare` answers."""
+    def packer(self) -> Packer:
+        """What prepares the next events that go together."""
 
-    def pack(self, prepared: P) -> tuple[Any, ...]:
-        """A prepared event as values that `marshal` writes: texts, bytes, numbers, lists and tuples."""
-
-    def unpack(self, packed: tuple[Any, ...]) -> P:
-        """The same prepared event."""
+    def unpack(self, packed: Any) -> Sequence[P_co]:
+        """What `PreparingStore.prepare` answers for each of those events, or for some together."""
 
 
 @runtime_checkable
@@ -312,7 +323,7 @@ class PackingStore(PreparingStore[P], Protocol[P]):
 class QueueingStore(PreparingStore[P], Protocol[P]):
     """What a preparing store may offer besides: to take the next events while those before are being made durable."""
 
-    async def append_next(self, events: Sequence[P], ready: Callable[[], None]) -> list[Appended]:
+    async def append_next(self, prepared: Sequence[P], ready: Callable[[], None]) -> list[Appended]:
         """What `append_prepared` does; calls `ready`, on the event loop, as soon as more had better be appended.
 
         They are committed after these, and their answers come after those to these. It may be called never, or more

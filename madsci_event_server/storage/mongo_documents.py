@@ -91,6 +91,10 @@ class NewEvent:
         body = event.encode()[: -len(self._tail)]
         self._encode(_document_of(event, self.time_us), body)
 
+    def __len__(self) -> int:
+        """One."""
+        return 1
+
     @property
     def body(self) -> bytes:
         """The event's JSON, as `StoredEvent` has it."""
@@ -160,13 +164,28 @@ class MongoPacking:
         """The event as a document, to be stamped and placed."""
         return NewEvent(event, is_stamped=False)
 
-    def pack(self, prepared: NewEvent) -> tuple[Any, ...]:
-        """A prepared event as values that `marshal` writes."""
-        return prepared.packed()
+    def packer(self) -> "MongoPacker":
+        """What prepares the next events that go to another process together."""
+        return MongoPacker()
 
-    def unpack(self, packed: tuple[Any, ...]) -> NewEvent:
-        """The same prepared event."""
-        return NewEvent.unpacked(packed)
+    def unpack(self, packed: list[tuple[Any, ...]]) -> list[NewEvent]:
+        """The events, each as `prepare` would have it."""
+        return list(map(NewEvent.unpacked, packed))
+
+
+class MongoPacker:
+    """Prepares events that go to another process together."""
+
+    def __init__(self) -> None:
+        self._packed: list[tuple[Any, ...]] = []
+
+    def add(self, event: Event) -> None:
+        """One more."""
+        self._packed.append(NewEvent(event, is_stamped=False).packed())
+
+    def packed(self) -> list[tuple[Any, ...]]:
+        """All of them."""
+        return self._packed
 
 
 class Batch:

@@ -5,7 +5,7 @@ for the writer. How it looks inside is in `sqlite_schema`.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -31,8 +31,9 @@ from madsci_event_server.storage.base import (
     StoreStatus,
 )
 from madsci_event_server.storage.node_names import NodeNames
+from madsci_event_server.storage.sqlite_columns import SQLitePacking, rows_of
 from madsci_event_server.storage.sqlite_database import Database
-from madsci_event_server.storage.sqlite_rows import NewEvent, SQLitePacking
+from madsci_event_server.storage.sqlite_rows import NewEvent
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, ARCHIVED, BODY, EVERY_EVENT, MIGRATIONS
 
 _LOOKUP_SECONDS: Final = 60.0
@@ -87,26 +88,27 @@ class SQLiteStore:
 
     def prepare(self, event: Event) -> NewEvent:
         """The event as rows of the tables."""
-        return self.packing.prepare(event)
+        return NewEvent(event)
 
-    async def append_prepared(self, events: Sequence[NewEvent]) -> list[Appended]:
+    async def append_prepared(self, prepared: sqlite_writing.NewOnes) -> list[Appended]:
         """The same as `append`."""
         try:
-            appended = await self._append(sqlite_writing.append_new, events)
-            stored: Iterable[NewEvent] = events
+            appended = await self._append(sqlite_writing.append_new, prepared)
         except sqlite_writing.SomeAreKnown:
-            appended = await self._append(sqlite_writing.append_any, events)
-            pairs = zip(events, appended, strict=True)
-            stored = [new for new, one in pairs if one.outcome is Outcome.STORED]
-        self._know_names(stored)
+            appended = await self._append(sqlite_writing.append_any, prepared)
+            pairs = zip(rows_of(prepared), appended, strict=True)
+            self._know_names([row for row, one in pairs if one.outcome is Outcome.STORED])
+        else:
+            self._know_names(prepared)
         return appended
 
-    def _know_names(self, stored: Iterable[NewEvent]) -> None:
-        self._names.add(NamedId(*named) for named in {named for new in stored for named in new.named_ids})
+    def _know_names(self, stored: sqlite_writing.NewOnes) -> None:
+        for one in stored:
+            self._names.add(one.named_ids if isinstance(one, NewEvent) else one.named)
 
-    async def _append(self, work: sqlite_writing.Append, events: Sequence[NewEvent]) -> list[Appended]:
+    async def _append(self, work: sqlite_writing.Append, prepared: sqlite_writing.NewOnes) -> list[Appended]:
         try:
-            return await self._database.write(lambda connection: work(connection, events, self._labels))
+            return await self._database.write(lambda connection: work(connection, prepared, self._labels))
         except BaseException:
             self._labels.forget()
             raise

@@ -1,20 +1,20 @@
 """Events as rows: what is derived from an event once, before the transaction that stores it."""
 
 import struct
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final, Self
 
-from madsci_event_server.event import NOT_RECEIVED_TAIL, Event, received_tail, sent_again, time_to_us
+from madsci_event_server.event import NOT_RECEIVED_TAIL, Event, NamedId, received_tail, sent_again, time_to_us
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import StoredEvent
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY
 from madsci_event_server.storage.sqlite_words import indexed_text
 from madsci_event_server.storage.terms import Term, terms_of
-
-_MAX_SHARED_TERMS: Final = 10_000
-"""How many terms are remembered at most, to be one object for all events that have them."""
 
 
 class Row:
@@ -64,8 +64,13 @@ class NewEvent(Row):
 
     __slots__ = ("event_type", "head", "named_ids", "says_when", "terms", "tokens")
 
+    event_type: str
     head: bytes | None
     """Its body up to when it was received, while `stamp` has to say that."""
+    named_ids: Sequence[NamedId]
+    says_when: bool
+    terms: list[Term]
+    tokens: bytes
 
     def __init__(self, event: Event) -> None:
         if not event.archived and event.archived_at is not None:
@@ -83,7 +88,11 @@ class NewEvent(Row):
         self.labels = ()
         self.terms = terms_of(event)
         self.tokens = indexed_text(event)
-        self.named_ids = [(*named,) for named in event.named_ids]
+        self.named_ids = event.named_ids
+
+    def __len__(self) -> int:
+        """One."""
+        return 1
 
     def stamp(self, received_at: datetime) -> None:
         """Says when the server took it."""
@@ -104,71 +113,6 @@ class NewEvent(Row):
         self.seq = self.first_seq = seq
         return StoredEvent(seq, seq, self.time_us, self.event_type, self.body)
 
-    def packed(self) -> tuple[Any, ...]:
-        """What it is made of, as values that can go to another process. Not what it gets later: places and labels."""
-        return (
-            self.event_id,
-            self.event_type,
-            self.time_us,
-            self.state,
-            self.archived_us,
-            self.body if self.head is None else None,
-            self.head,
-            self.says_when,
-            self.terms,
-            self.tokens,
-            self.named_ids,
-        )
-
-    @classmethod
-    def unpacked(cls, values: tuple[Any, ...]) -> Self:
-        """The one that was `packed` as this."""
-        new = cls.__new__(cls)
-        (
-            new.event_id,
-            new.event_type,
-            new.time_us,
-            new.state,
-            new.archived_us,
-            new.body,
-            new.head,
-            new.says_when,
-            new.terms,
-            new.tokens,
-            new.named_ids,
-        ) = values
-        new.known_event = None
-        new.first_seq = new.seq = 0
-        new.labels = ()
-        return new
-
-
-class SQLitePacking:
-    """How events are made ready for the tables, in this process or in another."""
-
-    kind: Final = "sqlite"
-
-    def __init__(self) -> None:
-        self._terms: dict[Term, Term] = {}
-
-    def prepare(self, event: Event) -> NewEvent:
-        """The event as rows of the tables."""
-        return NewEvent(event)
-
-    def pack(self, prepared: NewEvent) -> tuple[Any, ...]:
-        """As values that can go to another process.
-
-        Equal terms of several events are one object: it is written once, and the reader of all works out its hash once.
-        """
-        if len(self._terms) > _MAX_SHARED_TERMS:
-            self._terms.clear()
-        prepared.terms = [self._terms.setdefault(term, term) for term in prepared.terms]
-        return prepared.packed()
-
-    def unpack(self, packed: tuple[Any, ...]) -> NewEvent:
-        """The same event again."""
-        return NewEvent.unpacked(packed)
-
 
 READ_COLUMNS: Final = f"first_seq, seq, event_id, time_us, state, archived_us, labels, {BODY}"
 
@@ -181,6 +125,16 @@ def pack_labels(labels: Sequence[int]) -> bytes:
 def unpack_labels(packed: bytes) -> tuple[int, ...]:
     """The label numbers of a column."""
     return _packed(len(packed) // 4).unpack(packed)
+
+
+def pack_each(numbers: Iterable[int], ends: Iterable[int]) -> list[bytes]:
+    """Label numbers of many events one after the other, as the column holds those of each; `ends` is where each end."""
+    packed = array("I", numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    whole, size = packed.tobytes(), packed.itemsize
+    bounds = [0, *[end * size for end in ends]]
+    return [whole[start:end] for start, end in pairwise(bounds)]
 
 
 @lru_cache(maxsize=64)

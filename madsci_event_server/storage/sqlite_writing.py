@@ -19,7 +19,8 @@ from madsci_event_server.event import (
 )
 from madsci_event_server.json_text import parse_stored
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
-from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, NewEvent, Row, pack_labels, unpack_labels
+from madsci_event_server.storage.sqlite_columns import Columns, columns_of, rows_of
+from madsci_event_server.storage.sqlite_rows import READ_COLUMNS, NewEvent, Row, pack_each, pack_labels, unpack_labels
 from madsci_event_server.storage.sqlite_schema import ARCHIVED, BODY, EVERY_EVENT
 from madsci_event_server.storage.sqlite_words import indexed_text
 from madsci_event_server.storage.terms import ALERT, Term
@@ -31,7 +32,6 @@ _MAX_PARAMETERS: Final = 4096
 """Of one statement: far below SQLite's limit."""
 _MAX_KNOWN_LABELS: Final = 20_000
 _IDS_AT_ONCE: Final = 500
-_NEVER_US: Final = -(2**63)
 
 
 class SomeAreKnown(Exception):
@@ -42,17 +42,18 @@ class Labels:
     """The dictionary of labels as the writer sees it, its most used part in memory."""
 
     def __init__(self) -> None:
-        self._known: dict[Term, int] = {}
+        self.known: dict[Term, int] = {}
+        """The numbers of those that were learnt."""
 
     def forget(self) -> None:
         """For when a transaction failed or labels were deleted: what is in memory may not be in the file."""
-        self._known.clear()
+        self.known.clear()
 
     def learn(self, connection: sqlite3.Connection, terms: Iterable[Term]) -> None:
         """Makes those labels that there are not yet, and knows the numbers of all until the next call."""
-        if len(self._known) >= _MAX_KNOWN_LABELS:
-            self._known.clear()
-        unknown = [term for term in dict.fromkeys(terms) if term not in self._known]
+        if len(self.known) >= _MAX_KNOWN_LABELS:
+            self.known.clear()
+        unknown = [term for term in dict.fromkeys(terms) if term not in self.known]
         _insert_rows(connection, "OR IGNORE INTO labels (field, value)", unknown)
         step = _rows_at_once(3)
         for at in range(0, len(unknown), step):
@@ -69,34 +70,36 @@ class Labels:
         ).fetchone()
         for pair in found.split(","):
             place, number = pair.split(" ")
-            self._known[terms[int(place)]] = int(number)
-
-    def numbers(self, terms: Iterable[Term]) -> tuple[int, ...]:
-        """The numbers of labels that were learnt."""
-        return tuple(map(self._known.__getitem__, terms))
+            self.known[terms[int(place)]] = int(number)
 
 
 # --- Append ---
 
-Append = Callable[[sqlite3.Connection, Sequence[NewEvent], Labels], list[Appended]]
+NewOnes = Sequence[NewEvent | Columns]
+Append = Callable[[sqlite3.Connection, NewOnes, Labels], list[Appended]]
 
 
-def append_new(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: Labels) -> list[Appended]:
+def append_new(connection: sqlite3.Connection, prepared: NewOnes, labels: Labels) -> list[Appended]:
     """Stores events that all are new, in this order. Raises SomeAreKnown: then the transaction is to be given up."""
-    if len({new.event_id for new in events}) != len(events):
+    added = columns_of(prepared)
+    ids = list(chain.from_iterable([columns.event_ids for columns in added]))
+    if len(set(ids)) != len(ids):
         raise SomeAreKnown
-    seq = _last_seq(connection)
-    appended = [Appended(Outcome.STORED, new.place(place)) for place, new in enumerate(events, seq + 1)]
+    last_seq = _last_seq(connection)
+    appended: list[Appended] = []
+    for columns in added:
+        appended += columns.place(last_seq + len(appended))
     try:
-        _insert(connection, events, labels)
+        _insert(connection, added, labels)
     except sqlite3.IntegrityError:
         raise SomeAreKnown from None
-    _keep_last_seq(connection, seq + len(events))
+    _keep_last_seq(connection, last_seq + len(appended))
     return appended
 
 
-def append_any(connection: sqlite3.Connection, events: Sequence[NewEvent], labels: Labels) -> list[Appended]:
+def append_any(connection: sqlite3.Connection, prepared: NewOnes, labels: Labels) -> list[Appended]:
     """Stores those events that are new, raises those that are raised, and tells what became of each."""
+    events = rows_of(prepared)
     rows = _stored_rows(connection, [new.event_id for new in events])
     seq = last_seq = _last_seq(connection)
     added: list[NewEvent] = []
@@ -122,7 +125,7 @@ def append_any(connection: sqlite3.Connection, events: Sequence[NewEvent], label
         for row in raised_rows:
             if isinstance(row, NewEvent) and row.event.alert and ALERT not in row.terms:
                 row.terms = [*row.terms, ALERT]
-        _insert(connection, added, labels)
+        _insert(connection, [Columns.of(added)], labels)
         for row in raised_rows:
             if not isinstance(row, NewEvent):
                 _update(connection, row, before_raise[row.event_id], labels)
@@ -149,7 +152,7 @@ def restore(connection: sqlite3.Connection, events: Sequence[StoredEvent], label
         new.first_seq, new.seq = stored.first_seq, stored.seq
         restored.append(new)
     try:
-        _insert(connection, restored, labels)
+        _insert(connection, [Columns.of(restored)], labels)
     except sqlite3.IntegrityError:
         raise has_its_own(restored[0].event_id) from None
     _keep_last_seq(connection, max(stored.seq for stored in changed.values()))
@@ -176,19 +179,20 @@ def _keep_last_seq(connection: sqlite3.Connection, seq: int) -> None:
     connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'last_seq'", (seq,))
 
 
-def _insert(connection: sqlite3.Connection, added: Sequence[NewEvent], labels: Labels) -> None:
+def _insert(connection: sqlite3.Connection, added: Iterable[Columns], labels: Labels) -> None:
     """Writes new rows. Raises IntegrityError where one has an id or a place that is taken."""
-    labels.learn(connection, chain.from_iterable([new.terms for new in added]))
+    labels.learn(connection, chain.from_iterable([columns.terms for columns in added]))
     events: list[object] = []
     texts: list[object] = []
     places = _Places()
     for new in added:
-        new.labels = labels.numbers(new.terms)
-        first_seq, state, time_us = new.first_seq, new.state, new.time_us
-        places.add(new.labels, state, (time_us, first_seq))
-        packed = pack_labels(new.labels)
-        events += (first_seq, new.seq, new.event_id, time_us, state, new.archived_us, new.event_type, packed, new.body)
-        texts += (first_seq, new.tokens)
+        numbers, ends = new.labels(labels.known)
+        places.add(numbers, ends, new)
+        packed = pack_each(numbers, ends)
+        rows = zip(new.first_seqs, new.seqs, new.event_ids, new.times_us, new.states, new.archived_us, new.event_types,
+            packed, new.bodies, strict=True)  # fmt: skip
+        events += chain.from_iterable(rows)
+        texts += chain.from_iterable(zip(new.first_seqs, new.tokens, strict=True))
     _insert_values(connection, "INTO events", 9, events, ends_in_text=True)
     _insert_values(connection, "INTO event_labels", 4, places.values())
     _insert_values(connection, "INTO words (rowid, tokens)", 2, texts, ends_in_text=True)
@@ -200,15 +204,18 @@ class _Places:
     """The rows of `event_labels` for many events, gathered by label and state: so they need hardly be sorted."""
 
     def __init__(self) -> None:
-        self._by_state: defaultdict[int, defaultdict[int, list[tuple[int, int]]]]
+        self._by_state: defaultdict[int, defaultdict[int, list[list[int]]]]
         self._by_state = defaultdict(lambda: defaultdict(list))
 
-    def add(self, labels: Sequence[int], state: int, place: tuple[int, int]) -> None:
-        """One event's."""
-        by_label = self._by_state[state]
-        by_label[EVERY_EVENT].append(place)
-        for label in labels:
-            by_label[label].append(place)
+    def add(self, numbers: Sequence[int], ends: Sequence[int], events: Columns) -> None:
+        """Those of events with these labels."""
+        start = 0
+        for end, state, *place in zip(ends, events.states, events.times_us, events.first_seqs, strict=True):
+            by_label = self._by_state[state]
+            by_label[EVERY_EVENT].append(place)
+            for number in numbers[start:end]:
+                by_label[number].append(place)
+            start = end
 
     def values(self) -> list[object]:
         """All columns of all rows one after the other, in the order of the index: neighbours are written together."""
@@ -237,7 +244,7 @@ def _update(connection: sqlite3.Connection, row: Row, before: tuple[int, tuple[i
     numbers = set(labels_before)
     if row.event.alert:
         labels.learn(connection, [ALERT])
-        numbers.update(labels.numbers([ALERT]))
+        numbers.add(labels.known[ALERT])
     row.labels = tuple(sorted(numbers))
     connection.execute(
         "UPDATE events SET seq = ?, state = ?, labels = ?, body = ? WHERE first_seq = ?",
@@ -328,16 +335,11 @@ def _add_counts(connection: sqlite3.Connection, counts: Mapping[tuple[int, int],
     )
 
 
-def _add_names(connection: sqlite3.Connection, added: Iterable[NewEvent]) -> None:
-    seen: dict[tuple[str, str, str], int] = {}
-    for new in added:
-        for named in new.named_ids:
-            if seen.get(named, _NEVER_US) < new.time_us:
-                seen[named] = new.time_us
+def _add_names(connection: sqlite3.Connection, added: Iterable[Columns]) -> None:
     _insert_rows(
         connection,
         "INTO name_pairs",
-        [(*named, moment) for named, moment in seen.items()],
+        [(*named, time_us) for columns in added for named, time_us in columns.named.items()],
         "ON CONFLICT DO UPDATE SET last_seen_us = excluded.last_seen_us WHERE excluded.last_seen_us > last_seen_us",
     )
 

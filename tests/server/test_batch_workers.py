@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from copy import copy
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ from madsci_event_server.errors import InvalidSettings, TooLarge
 from madsci_event_server.event import Event
 from madsci_event_server.judging import Item, Judged
 from madsci_event_server.settings import Settings
-from madsci_event_server.storage.sqlite_rows import NewEvent, SQLitePacking
+from madsci_event_server.storage.sqlite_columns import SQLitePacking, rows_of
+from madsci_event_server.storage.sqlite_rows import NewEvent
 from madsci_event_server.workers import Judges, Workers, Worth
-from tests.factories import events, json_values
+from tests.factories import NOON, events, json_values
 from tests.live_server import LiveServer
 from tests.server.calls import a_client
 
@@ -57,41 +57,43 @@ async def workers() -> AsyncIterator[Workers]:
         yield workers
 
 
-async def judged(judges: Judges, items: list[Item]) -> Judged[NewEvent]:
+async def judged(judges: Judges, items: list[Item]) -> Judged[Any]:
     return await (await judges.begin(items, after=0))
 
 
-def shown(judged: Judged[NewEvent]) -> tuple[int, list[tuple[Any, ...]], list[tuple[int, str]]]:
+def shown(judged: Judged[Any]) -> tuple[int, list[tuple[Any, ...]], list[tuple[int, str]]]:
     """All of it, in values that can be compared; words stand in any order."""
+    for prepared in judged.prepared:
+        prepared.stamp(NOON)
     return (
         judged.first,
-        [(*without_tokens(new).packed(), sorted(new.tokens.split())) for new in judged.prepared],
+        [_shown(row) for row in rows_of(judged.prepared)],
         [(place, str(error)) for place, error in judged.refused],
     )
 
 
-async def test_a_worker_writes_a_term_of_many_events_once() -> None:
-    one, other = (WAY.prepare(Event.sent({"event_id": id_, "source": {"host": "lab-7"}})) for id_ in "ab")
-    before = one.terms
-
-    WAY.pack(one)
-    WAY.pack(other)
-
-    assert one.terms == other.terms == before
-    assert all(mine is theirs for mine, theirs in zip(one.terms, other.terms, strict=True))
+def _shown(row: NewEvent) -> tuple[Any, ...]:
+    words = sorted(row.tokens.split())
+    return (row.event_id, row.event_type, row.time_us, row.state, row.archived_us, row.body, row.says_when, row.terms,
+        words, row.named_ids)  # fmt: skip
 
 
-def without_tokens(new: NewEvent) -> NewEvent:
-    new = copy(new)
-    new.tokens = b""
-    return new
+async def test_what_many_events_have_in_common_a_worker_writes_once() -> None:
+    packer = WAY.packer()
+    for id_ in "ab":
+        packer.add(Event.sent({"event_id": id_, "source": {"host": "lab-7"}}))
+
+    [columns] = WAY.unpack(packer.packed())
+
+    assert columns.terms == [("kind", "unknown"), ("event_type", "unknown"), ("source.host", "lab-7")]
+    assert columns.term_numbers == [0, 1, 2] * 2
 
 
-async def judged_by_both(workers: Workers, items: list[Item]) -> tuple[Judged[NewEvent], Judged[NewEvent]]:
+async def judged_by_both(workers: Workers, items: list[Item]) -> tuple[Judged[Any], Judged[Any]]:
     before = workers.answers
-    there = await judged(Judges(WAY.prepare, UTC, workers, worth=ALWAYS), items)
+    there = await judged(Judges(NewEvent, UTC, workers, worth=ALWAYS), items)
     assert workers.answers == before + 1
-    return there, await judged(Judges(WAY.prepare, UTC), items)
+    return there, await judged(Judges(NewEvent, UTC), items)
 
 
 sent_events = events().map(lambda event: event.wire())
@@ -133,7 +135,7 @@ async def test_an_item_that_fills_no_pipe_and_one_that_does(workers: Workers) ->
 
 
 async def test_what_is_small_is_judged_in_the_server(workers: Workers) -> None:
-    judges = Judges(WAY.prepare, UTC, workers, worth=Worth(starting=1000, asking=3))
+    judges = Judges(NewEvent, UTC, workers, worth=Worth(starting=1000, asking=3))
 
     await judged(judges, [Item(0, b"{}"), Item(1, b"{}")])
     assert workers.answers == 0
@@ -145,7 +147,7 @@ async def test_what_is_small_is_judged_in_the_server(workers: Workers) -> None:
 
 async def test_workers_start_when_a_batch_is_worth_it() -> None:
     async with Workers(WAY, None, 1) as workers:
-        judges = Judges(WAY.prepare, None, workers, worth=Worth(starting=10, asking=1))
+        judges = Judges(NewEvent, None, workers, worth=Worth(starting=10, asking=1))
 
         await judges.begin([Item(0, b"{}")], after=8)
         assert not workers.are_there
@@ -160,7 +162,7 @@ async def test_idle_workers_end() -> None:
         await workers.ended()
 
         assert workers.pids == []
-        assert (await judged(Judges(WAY.prepare, None, workers, worth=ALWAYS), [Item(0, b"{}")])).end == 1
+        assert (await judged(Judges(NewEvent, None, workers, worth=ALWAYS), [Item(0, b"{}")])).end == 1
 
 
 async def test_a_worker_that_hangs_is_killed_when_the_server_stops() -> None:
@@ -177,7 +179,7 @@ async def test_a_worker_that_does_not_answer_is_given_up() -> None:
     async with Workers(WAY, None, 1, answer_seconds=0) as workers:
         await workers.started()
         os.kill(workers.pids[0], signal.SIGSTOP)
-        found = await judged(Judges(WAY.prepare, None, workers, worth=ALWAYS), [Item(0, b"{}")])
+        found = await judged(Judges(NewEvent, None, workers, worth=ALWAYS), [Item(0, b"{}")])
         await workers.ended()
 
         assert found.end == 1
@@ -202,7 +204,7 @@ async def test_a_worker_that_cannot_start_is_said_once(caplog: pytest.LogCapture
         kind = "none"  # type: ignore[misc]
 
     async with Workers(OfNoStore(), None, 2) as workers:
-        judges = Judges(WAY.prepare, None, workers, worth=ALWAYS)
+        judges = Judges(NewEvent, None, workers, worth=ALWAYS)
         await workers.started()
         await workers.ended()
         found = await judged(judges, [Item(0, b"{}")])
@@ -216,17 +218,19 @@ async def test_a_worker_that_cannot_start_is_said_once(caplog: pytest.LogCapture
 async def test_a_worker_knows_the_zone_of_the_lab() -> None:
     async with Workers(WAY, "America/Chicago", 1) as workers:
         await workers.started()
-        judges = Judges(WAY.prepare, UTC, workers, worth=ALWAYS)
+        judges = Judges(NewEvent, UTC, workers, worth=ALWAYS)
         found = await judged(judges, [Item(0, b'{"event_timestamp": "2026-11-23T06:00:00"}')])
 
-    assert b'"event_timestamp":"2026-11-23T12:00:00.000000Z"' in found.prepared[0].body
+    found.prepared[0].stamp(NOON)
+    [row] = rows_of(found.prepared)
+    assert b'"event_timestamp":"2026-11-23T12:00:00.000000Z"' in row.body
 
 
 @pytest.mark.usefixtures("no_blocking")
 async def test_workers_never_block_the_event_loop() -> None:
     async with Workers(WAY, None, 1) as workers:
         await workers.started()
-        await judged(Judges(WAY.prepare, None, workers, worth=ALWAYS), [Item(0, b"{}")])
+        await judged(Judges(NewEvent, None, workers, worth=ALWAYS), [Item(0, b"{}")])
 
         assert workers.answers == 1
 

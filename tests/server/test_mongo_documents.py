@@ -70,9 +70,11 @@ def test_placed_elsewhere_than_first_it_can_be_committed_again_by_itself() -> No
 @pytest.mark.parametrize("document", SENT)
 def test_what_another_process_prepared_is_the_same(document: dict[str, Any]) -> None:
     way = packing("mongodb")
-    here = way.prepare(sent(document))
+    here = NewEvent(sent(document), is_stamped=False)
+    packer = way.packer()
+    packer.add(sent(document))
 
-    there = way.unpack(marshal.loads(marshal.dumps(way.pack(here))))  # noqa: S302  # written here
+    [there] = way.unpack(marshal.loads(marshal.dumps(packer.packed())))  # noqa: S302  # written here
 
     for new in (here, there):
         new.stamp(RECEIVED)
