@@ -25,13 +25,13 @@ from madsci_event_server.workers import work_of
 
 MAX_REJECTED: Final = 10_000
 """How many refused items one answer names; a batch with more is not read to its end."""
-PIECE_ITEMS: Final = 128
-_PIECE_BYTES: Final = 96 * 1024
+PIECE_ITEMS: Final = 256
+_PIECE_BYTES: Final = 192 * 1024
 """What of a batch is judged together, whichever is reached first: more would not stay in a processor's cache."""
 _COMMIT_EVENTS: Final = 2000
 _COMMIT_BYTES: Final = 2 * 1024 * 1024
 """What of it is committed together, likewise: less costs more, and more makes others wait."""
-_COMMIT_EVENTS_AT_LEAST: Final = 1000
+_COMMIT_EVENTS_AT_LEAST: Final = 500
 """What is enough for a store that has nothing to do: while it stores these the next are judged."""
 _SPLIT_BYTES: Final = 64 * 1024
 """How much is split before others have their turn."""
