@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
-from typing import Generic, NamedTuple
+from typing import Final, Generic, NamedTuple
 
 from madsci_event_server.errors import InvalidInput
 from madsci_event_server.event import Event
 from madsci_event_server.storage.base import P
+
+SPACE: Final = b" \t\r\n"
+"""What may stand around JSON."""
 
 
 class Item(NamedTuple):
@@ -16,6 +19,30 @@ class Item(NamedTuple):
     """In the batch, from 0."""
     body: bytes
     problem: InvalidInput | None = None
+
+
+class Lines(NamedTuple):
+    """Items that follow one another, one a line, not taken apart yet: whoever judges them has time for that."""
+
+    place: int
+    """Of the first of them."""
+    number: int
+    """How many."""
+    body: bytes
+
+    @property
+    def items(self) -> list[Item]:
+        """Each for itself."""
+        return [Item(place, line.strip(SPACE)) for place, line in enumerate(self.body.split(b"\n"), self.place)]
+
+
+Work = Sequence[Item] | Lines
+"""What is judged in one go: at least one item."""
+
+
+def items_of(work: Work) -> Sequence[Item]:
+    """The items, each for itself."""
+    return work.items if isinstance(work, Lines) else work
 
 
 class Refused(NamedTuple):

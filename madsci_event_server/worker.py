@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final
 from zoneinfo import ZoneInfo
 
 from madsci_event_server.errors import InvalidInput
-from madsci_event_server.judging import Item, Judged, Refused, judge
+from madsci_event_server.judging import Item, Judged, Lines, Refused, Work, judge
 from madsci_event_server.storage import packing
 from madsci_event_server.storage.base import P, Packing
 
@@ -29,9 +29,9 @@ READY: Final = HEAD.pack(0)
 _GARBAGE_ALLOCATIONS: Final = 100_000
 
 
-def question(items: Sequence[Item]) -> tuple[bytes, bytes]:
+def question(work: Work) -> tuple[bytes, bytes]:
     """What is sent to a worker, one after the other. Items with a problem are none it can judge."""
-    return _message([(item.place, item.body) for item in items])
+    return _message(tuple(work) if isinstance(work, Lines) else [(item.place, item.body) for item in work])
 
 
 def answer(first: int, packed: object, refused: Sequence[Refused]) -> tuple[bytes, bytes]:
@@ -51,8 +51,8 @@ def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinf
     answers.write(READY)
     answers.flush()
     while head := questions.read(HEAD.size):
-        places = marshal.loads(questions.read(*HEAD.unpack(head)))  # noqa: S302  # written by the server
-        items = [Item(place, body) for place, body in places]
+        asked = marshal.loads(questions.read(*HEAD.unpack(head)))  # noqa: S302  # written by the server
+        items = Lines(*asked).items if isinstance(asked, tuple) else [Item(place, body) for place, body in asked]
         packer = way.packer()
         # Prepared one by one: what an event was made of is let go of while it is in the processor's cache.
         refused = judge(items, packer.add, zone)

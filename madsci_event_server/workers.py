@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from madsci_event_server.event import Event
-from madsci_event_server.judging import Item, Judged, Refused, judge
+from madsci_event_server.judging import Item, Judged, Lines, Refused, Work, items_of, judge
 from madsci_event_server.storage.base import Packing
 from madsci_event_server.worker import HEAD, READY, answered, question
 
@@ -141,10 +141,10 @@ class Workers:
         """How many are not answered yet."""
         return sum(worker.questions for worker in self._running)
 
-    async def begin(self, items: Sequence[Item]) -> "asyncio.Task[Judged[Any]]":
+    async def begin(self, work: Work) -> "asyncio.Task[Judged[Any]]":
         """Asks one, as soon as one has room: what comes raises _Lost where the worker ended or there is none."""
         await self._room.acquire()
-        asking = asyncio.create_task(self._ask(question(items)))
+        asking = asyncio.create_task(self._ask(question(work)))
         asking.add_done_callback(lambda _: self._room.release())
         return asking
 
@@ -329,30 +329,32 @@ class Judges:
         """How many pieces of one batch to begin before the first is waited for."""
         return 1 + (self.workers.count * PIECES_A_WORKER if self.workers is not None else 0)
 
-    async def begin(self, items: Sequence[Item], *, after: int) -> "asyncio.Future[Judged[Any]]":
-        """Begins to judge at least one item of a batch, after others that were so much work; waits where much is begun.
+    async def begin(self, work: Work, *, after: int) -> "asyncio.Future[Judged[Any]]":
+        """Begins to judge a part of a batch, after others that were so much work; waits where much is begun.
 
         What is returned is there later, and not to be cancelled before it is there.
         """
-        work = work_of(items)
+        size = size_of(work)
         workers = self.workers
-        if workers is not None and after + work >= self._worth.starting:
+        if workers is not None and after + size >= self._worth.starting:
             workers.start()
-        if workers is not None and work >= self._worth.asking and workers.are_ready:
-            sound = [item for item in items if item.problem is None]
+        if workers is not None and size >= self._worth.asking and workers.are_ready:
+            sound = work if isinstance(work, Lines) else [item for item in work if item.problem is None]
             if sound:
-                return asyncio.ensure_future(self._elsewhere(await workers.begin(sound), items))
+                return asyncio.ensure_future(self._elsewhere(await workers.begin(sound), work))
         found = asyncio.get_running_loop().create_future()
-        found.set_result(await self.here(items))
+        found.set_result(await self.here(items_of(work)))
         return found
 
-    async def _elsewhere(self, asking: "asyncio.Task[Judged[Any]]", items: Sequence[Item]) -> Judged[Any]:
+    async def _elsewhere(self, asking: "asyncio.Task[Judged[Any]]", work: Work) -> Judged[Any]:
         try:
             judged = await asking
         except _Lost:
-            return await self.here(items)
-        unsound = [Refused(item.place, item.problem) for item in items if item.problem is not None]
-        return Judged(items[0].place, judged.prepared, sorted(judged.refused + unsound, key=lambda item: item.place))
+            return await self.here(items_of(work))
+        if isinstance(work, Lines):
+            return judged
+        unsound = [Refused(item.place, item.problem) for item in work if item.problem is not None]
+        return Judged(work[0].place, judged.prepared, sorted(judged.refused + unsound, key=lambda item: item.place))
 
     async def here(self, items: Sequence[Item]) -> Judged[Any]:
         """Judges at least one item in this process, letting others have their turns."""
@@ -364,9 +366,11 @@ class Judges:
         return Judged(items[0].place, prepared, refused)
 
 
-def work_of(items: Sequence[Item]) -> int:
-    """How much judging them takes: as of so many events."""
-    return max(len(items), sum([len(item.body) for item in items]) // 1024)
+def size_of(work: Work) -> int:
+    """How much there is to judge: as in so many events."""
+    if isinstance(work, Lines):
+        return max(work.number, len(work.body) // 1024)
+    return max(len(work), sum([len(item.body) for item in work]) // 1024)
 
 
 def _pieces(items: Sequence[Item]) -> list[list[Item]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from madsci_event_server.errors import InvalidInput, TooLarge
-from madsci_event_server.judging import Item
+from madsci_event_server.judging import SPACE, Item, Lines
 
 # Possessive: what matched is never tried again, so time is linear in the body and no stack grows with it.
 _STRING_INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
@@ -17,14 +17,13 @@ _WITHIN_ITEM = re.compile(rb'(?:[^"\[\]{}]++|"%s")*+' % _STRING_INSIDE, re.DOTAL
 """All up to the next bracket, strings included: or up to a string that this chunk does not end."""
 _BETWEEN_ITEMS = re.compile(rb'(?:[^"\[\]{},]++|"%s")*+' % _STRING_INSIDE, re.DOTALL)
 """The same, up to the next comma too."""
-_SPACE: Final = b" \t\r\n"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Splitter(Protocol):
     """Takes a body chunk by chunk."""
 
-    def feed(self, chunk: bytes) -> Iterator[Item]:
+    def feed(self, chunk: bytes) -> Iterator[Item | Lines]:
         """The items that this chunk completes."""
 
     def finish(self) -> Iterator[Item]:
@@ -39,10 +38,10 @@ class BatchSplitter:
         self._splitter: Splitter | None = None
         self._begin = b""
 
-    def feed(self, chunk: bytes) -> Iterator[Item]:
+    def feed(self, chunk: bytes) -> Iterator[Item | Lines]:
         """The items that this chunk completes."""
         if self._splitter is None:
-            chunk = (self._begin + chunk).removeprefix(_BYTE_ORDER_MARK).lstrip(_SPACE)
+            chunk = (self._begin + chunk).removeprefix(_BYTE_ORDER_MARK).lstrip(SPACE)
             self._begin = chunk
             if not chunk or _BYTE_ORDER_MARK.startswith(chunk):
                 return
@@ -67,30 +66,35 @@ class LineSplitter:
         """Of a line that its chunk does not end; no more of it than is taken, and one byte."""
         self._index = 0
 
-    def feed(self, chunk: bytes) -> Iterator[Item]:
+    def feed(self, chunk: bytes) -> Iterator[Item | Lines]:
         """The lines that this chunk completes."""
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            if self._begin:
-                line = self._ended(line)
+        end = chunk.rfind(b"\n")
+        if end >= 0:
+            yield from self._whole(bytes(self._begin) + chunk[:end])
+            self._begin.clear()
+        rest = chunk[end + 1 :]
+        self._begin += rest[: self._max + 1 - len(self._begin)]
+
+    def _whole(self, lines: bytes) -> Iterator[Item | Lines]:
+        count = lines.count(b"\n") + 1
+        if lines[:1] == b"{" and lines.count(b"\n{") == count - 1 and len(lines) <= self._max:
+            # None is blank or too large: that is all to be known of them here.
+            yield Lines(self._index, count, lines)
+            self._index += count
+            return
+        for line in lines.split(b"\n"):
             if item := self._item(line):
                 yield item
-        self._begin += rest[: self._max + 1 - len(self._begin)]
 
     def finish(self) -> Iterator[Item]:
         """A last line without its line end."""
-        if item := self._item(self._ended(b"")):
+        if item := self._item(bytes(self._begin)):
             yield item
-
-    def _ended(self, line: bytes) -> bytes:
-        whole = bytes(self._begin) + line
-        self._begin.clear()
-        return whole
 
     def _item(self, line: bytes) -> Item | None:
         if len(line) > self._max:
             item = Item(self._index, b"", _too_large(self._max))
-        elif body := line.strip(_SPACE):
+        elif body := line.strip(SPACE):
             item = Item(self._index, body)
         else:
             return None
@@ -150,13 +154,13 @@ class ArraySplitter:
 
     def _add(self, part: bytes) -> None:
         if not self._size:
-            part = part.lstrip(_SPACE)
+            part = part.lstrip(SPACE)
         self._size += len(part)
         if self._size <= self._max:
             self._item += part
 
     def _take(self, *, last: bool) -> Iterator[Item]:
-        body, size = bytes(self._item).rstrip(_SPACE), self._size
+        body, size = bytes(self._item).rstrip(SPACE), self._size
         self._item.clear()
         self._size = 0
         self._ended = last

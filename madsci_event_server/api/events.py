@@ -5,7 +5,7 @@ Plain ASGI: a lab's whole life passes through these two, and a framework's hour 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
@@ -19,9 +19,9 @@ from madsci_event_server.api.context import Context, scope_context
 from madsci_event_server.api.problems import problem, problem_text
 from madsci_event_server.errors import InvalidInput, Overloaded, StoreError
 from madsci_event_server.event import Event
-from madsci_event_server.judging import Item, Judged, Refused
+from madsci_event_server.judging import Item, Judged, Lines, Refused, Work, items_of
 from madsci_event_server.storage.base import Appended, Outcome, Prepared
-from madsci_event_server.workers import work_of
+from madsci_event_server.workers import size_of
 
 MAX_REJECTED: Final = 10_000
 """How many refused items one answer names; a batch with more is not read to its end."""
@@ -88,11 +88,13 @@ class _Batch:
         self._counts: Counter[Outcome] = Counter()
         self._rejected: list[dict[str, Any]] = []
         self._items: list[Item] = []
-        self._items_bytes = 0
+        self._lines: list[Lines] = []
+        """What was gathered: items, or lines of them."""
+        self._gathered = self._gathered_bytes = 0
         self._work = 0
-        """Of the items that have been gathered before."""
-        self._judging: deque[tuple[asyncio.Future[Judged[Any]], Sequence[Item], int]] = deque()
-        """The pieces that are being judged, each with its items and their size."""
+        """How much was begun to be judged."""
+        self._judging: deque[tuple[asyncio.Future[Judged[Any]], Work, int]] = deque()
+        """The pieces that are being judged, each with its size."""
         self._prepared: list[Prepared] = []
         self._events = self._bytes = 0
         self._committing: asyncio.Future[list[Appended]] | None = None
@@ -134,27 +136,46 @@ class _Batch:
     def _is_full(self) -> bool:
         return len(self._rejected) > MAX_REJECTED
 
-    async def _gather(self, items: Iterable[Item]) -> None:
-        for item in items:
-            self._items.append(item)
-            self._items_bytes += len(item.body)
-            if len(self._items) >= PIECE_ITEMS or self._items_bytes >= _PIECE_BYTES:
-                await self._begin_judging()
+    async def _gather(self, found: Iterable[Item | Lines]) -> None:
+        for one in found:
+            if isinstance(one, Lines):
+                await self._gather_lines(one)
+            else:
+                if self._lines:
+                    await self._begin_judging()
+                self._items.append(one)
+                await self._count(1, len(one.body))
         await asyncio.sleep(0)
 
+    async def _gather_lines(self, lines: Lines) -> None:
+        if self._items:
+            await self._begin_judging()
+        self._lines.append(lines)
+        await self._count(lines.number, len(lines.body))
+
+    async def _count(self, items: int, size: int) -> None:
+        self._gathered += items
+        self._gathered_bytes += size
+        if self._gathered >= PIECE_ITEMS or self._gathered_bytes >= _PIECE_BYTES:
+            await self._begin_judging()
+
     async def _begin_judging(self) -> None:
-        items, size = self._items, self._items_bytes
-        self._items, self._items_bytes = [], 0
+        work: Work = self._items
+        if self._lines:
+            work = Lines(self._lines[0].place, self._gathered, b"\n".join([lines.body for lines in self._lines]))
+        is_some, size = self._gathered > 0, self._gathered_bytes
+        self._items, self._lines = [], []
+        self._gathered = self._gathered_bytes = 0
         judges = self._context.judges
         while self._judging and (len(self._judging) >= judges.ahead or self._judging[0][0].done()):
             await self._take_judged()
-        if items and not self._is_full:
-            self._judging.append((await judges.begin(items, after=self._work), items, size))
-            self._work += work_of(items)
+        if is_some and not self._is_full:
+            self._judging.append((await judges.begin(work, after=self._work), work, size))
+            self._work += size_of(work)
 
     async def _take_judged(self) -> None:
-        judging, items, size = self._judging.popleft()
-        judged = await self._up_to_the_limit(await judging, items)
+        judging, work, size = self._judging.popleft()
+        judged = await self._up_to_the_limit(await judging, work)
         self._rejected += [{"index": place, "error": problem_text(error)} for place, error in judged.refused]
         self._prepared += judged.prepared
         self._events += sum(map(len, judged.prepared))
@@ -164,13 +185,13 @@ class _Batch:
         if self._events >= enough or self._bytes >= _COMMIT_BYTES:
             await self._commit()
 
-    async def _up_to_the_limit(self, judged: Judged[Any], items: Sequence[Item]) -> Judged[Any]:
+    async def _up_to_the_limit(self, judged: Judged[Any], work: Work) -> Judged[Any]:
         """Without what follows once MAX_REJECTED were refused; the first that does is refused for that reason."""
         room = MAX_REJECTED - len(self._rejected)
         if len(judged.refused) < room:
             return judged
         last = judged.refused[room - 1].place + 1 if room > 0 else judged.first
-        before = [item for item in items if item.place < last]
+        before = [item for item in items_of(work) if item.place < last]
         within = await self._context.judges.here(before) if before else Judged(judged.first, [], [])
         if room >= 0 and last < judged.end:
             too_many = f"has more than {MAX_REJECTED} refused items; nothing from here on was read"

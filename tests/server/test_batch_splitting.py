@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from madsci_event_server.api.batches import BatchSplitter
+from madsci_event_server.judging import Item, Lines
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='ab"\\[]{},:\n é😀'),
@@ -20,8 +21,10 @@ def split(body: bytes, cuts: list[int], limit: int = 10_000) -> list[bytes | str
     """Each item's bytes, or what is wrong with it."""
     splitter = BatchSplitter(limit)
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    found = [item for start, end in pairwise(edges) for item in splitter.feed(body[start:end])]
-    found += splitter.finish()
+    parts = [one for start, end in pairwise(edges) for one in splitter.feed(body[start:end])]
+    parts += splitter.finish()
+    found = [item for one in parts for item in (one.items if isinstance(one, Lines) else [one])]
+    assert all(one.number == len(one.items) for one in parts if isinstance(one, Lines))
     assert [item.place for item in found] == list(range(len(found)))
     return [item.problem.problem if item.problem else item.body for item in found]
 
@@ -67,3 +70,12 @@ def test_the_limit_is_each_items_own(sent: list[object], limit: int, cuts: list[
         assert len(found) == len(texts)
         for item, text in zip(found, texts, strict=True):
             assert item == text if len(text) <= limit else isinstance(item, str)
+
+
+def test_lines_that_each_hold_an_object_are_taken_apart_by_who_judges_them() -> None:
+    body = b'{"event_id": "a"}\r\n{"event_id": "b"} \n{"event_id": "c"}\n\n{"event_id": "d"}\n{"event_id'
+    splitter = BatchSplitter(100)
+
+    assert list(splitter.feed(body[:40])) == [Lines(0, 2, b'{"event_id": "a"}\r\n{"event_id": "b"} ')]
+    assert list(splitter.feed(body[40:])) == [Item(2, b'{"event_id": "c"}'), Item(3, b'{"event_id": "d"}')]
+    assert list(splitter.feed(b'": "e"}\n')) == [Lines(4, 1, b'{"event_id": "e"}')]

@@ -21,7 +21,7 @@ from madsci_event_server.api.events import PIECE_ITEMS
 from madsci_event_server.app import create_app
 from madsci_event_server.errors import InvalidSettings, TooLarge
 from madsci_event_server.event import Event
-from madsci_event_server.judging import Item, Judged
+from madsci_event_server.judging import Item, Judged, Lines, Work
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage.sqlite_columns import SQLitePacking, rows_of
 from madsci_event_server.storage.sqlite_rows import NewEvent
@@ -57,7 +57,7 @@ async def workers() -> AsyncIterator[Workers]:
         yield workers
 
 
-async def judged(judges: Judges, items: list[Item]) -> Judged[Any]:
+async def judged(judges: Judges, items: Work) -> Judged[Any]:
     return await (await judges.begin(items, after=0))
 
 
@@ -89,7 +89,7 @@ async def test_what_many_events_have_in_common_a_worker_writes_once() -> None:
     assert columns.term_numbers == [0, 1, 2] * 2
 
 
-async def judged_by_both(workers: Workers, items: list[Item]) -> tuple[Judged[Any], Judged[Any]]:
+async def judged_by_both(workers: Workers, items: Work) -> tuple[Judged[Any], Judged[Any]]:
     before = workers.answers
     there = await judged(Judges(NewEvent, UTC, workers, worth=ALWAYS), items)
     assert workers.answers == before + 1
@@ -124,6 +124,16 @@ async def test_items_that_are_none_stay_in_their_places(workers: Workers) -> Non
 
     assert [refused.place for refused in there.refused] == [3, 4, 5, 6]
     assert shown(there) == shown(here)
+
+
+async def test_lines_are_taken_apart_by_the_worker(workers: Workers) -> None:
+    body = b'{"event_id": "a", "event_timestamp": 0}\r\n{"event_id": 7} \n {"event_id": "b", "event_timestamp": 0}'
+
+    there, here = await judged_by_both(workers, Lines(5, 3, body))
+
+    assert [refused.place for refused in there.refused] == [6]
+    assert shown(there) == shown(here)
+    assert [row.event_id for row in rows_of(there.prepared)] == ["a", "b"]
 
 
 async def test_an_item_that_fills_no_pipe_and_one_that_does(workers: Workers) -> None:
