@@ -30,7 +30,7 @@ from madsci_event_server.moments import parse_time as parse_time
 from madsci_event_server.moments import time_to_us as time_to_us
 from madsci_event_server.moments import us_to_time as us_to_time
 from madsci_event_server.ownership import OwnershipInfo as OwnershipInfo
-from madsci_event_server.ownership import constructed, known_source
+from madsci_event_server.ownership import constructed, sent_source, stored_source
 from madsci_event_server.sent_fields import KNOWN_EVENT_TYPES as KNOWN_EVENT_TYPES
 from madsci_event_server.sent_fields import MAX_ID_CHARACTERS as MAX_ID_CHARACTERS
 from madsci_event_server.sent_fields import RENAMED_EVENT_TYPES as RENAMED_EVENT_TYPES
@@ -114,7 +114,7 @@ class Event(BaseModel):
         document, plain_data = parse_tidy_beside(body, "event_data")
         if document is DOUBTFUL:
             return cls.sent(parse_json(body, field), zone)
-        event = cls._sent(document, zone, known_source, as_it_is)
+        event = cls._sent(document, zone, sent_source, as_it_is)
         if plain_data is not None:
             event.__dict__["_plain_data"] = plain_data
         return event
@@ -145,7 +145,7 @@ class Event(BaseModel):
         """The event of a parsed answer or stored row, unchecked: for what `encode` once wrote."""
         fields = {name: document[name] for name in _EVENT_FIELDS if name in document}
         fields["log_level"] = EventLogLevel(fields["log_level"])
-        fields["source"] = OwnershipInfo.stored(fields["source"])
+        fields["source"] = stored_source(fields["source"])
         for name in ("event_timestamp", "received_at", "archived_at"):
             if fields.get(name) is not None:
                 fields[name] = datetime.fromisoformat(fields[name])

@@ -1,6 +1,6 @@
 """OwnershipInfo: who or what an event concerns, as MADSci has it on the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -85,23 +85,29 @@ class OwnershipInfo(BaseModel):
         }
 
 
-_known: Final[dict[bytes, OwnershipInfo]] = {}
+class _Known:
+    """Sources by their JSON. A lab has few, and each sends many events: what follows from one is worked out once."""
+
+    def __init__(self, make: Callable[[Any], OwnershipInfo]) -> None:
+        self._make = make
+        self._known: dict[bytes, OwnershipInfo] = {}
+
+    def __call__(self, document: object) -> OwnershipInfo:
+        written = encode_json(document)
+        known = self._known.get(written)
+        if known is None:
+            known = self._make(document)
+            if len(written) <= _MAX_KNOWN_BYTES:
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()
+                self._known[written] = known
+        return known
 
 
-def known_source(document: object) -> OwnershipInfo:
-    """The source of this tidy JSON. Raises InvalidEvent.
-
-    A lab has few, and each sends many events: what follows from one is worked out once.
-    """
-    written = encode_json(document)
-    known = _known.get(written)
-    if known is None:
-        known = OwnershipInfo.stored(parse_source(document, as_it_is))
-        if len(written) <= _MAX_KNOWN_BYTES:
-            if len(_known) >= _MAX_KNOWN:
-                _known.clear()
-            _known[written] = known
-    return known
+sent_source: Final = _Known(lambda document: OwnershipInfo.stored(parse_source(document, as_it_is)))
+"""The source that a sender means by this tidy JSON. Raises InvalidEvent."""
+stored_source: Final = _Known(OwnershipInfo.stored)
+"""The source of a stored event, unchecked."""
 
 
 _set: Final = object.__setattr__
