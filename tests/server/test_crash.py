@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -58,6 +59,12 @@ def test_every_acknowledged_event_survives_kill_9_once(lab: Path) -> None:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+def wait_for_events(server: LiveServer) -> None:
+    with server.client() as client:
+        while not client.get("/events", params={"number": 1}).json():
+            time.sleep(0.01)
+
+
 def test_a_batch_killed_in_its_midst_is_whole_up_to_a_point(lab: Path) -> None:
     """In order: if an event is there, so are all that were sent before it."""
     with LiveServer(lab) as server, server.client() as client:
@@ -65,6 +72,7 @@ def test_a_batch_killed_in_its_midst_is_whole_up_to_a_point(lab: Path) -> None:
         def lines() -> Iterator[bytes]:
             for number in range(200_000):
                 if number == 20_000:
+                    wait_for_events(server)  # it may not have come to any yet: what was sent waits in between
                     server.kill()
                 yield b'{"event_id": "e%06d"}\n' % number
 
