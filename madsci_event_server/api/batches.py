@@ -17,6 +17,8 @@ _WITHIN_ITEM = re.compile(rb'(?:[^"\[\]{}]++|"%s")*+' % _STRING_INSIDE, re.DOTAL
 """All up to the next bracket, strings included: or up to a string that this chunk does not end."""
 _BETWEEN_ITEMS = re.compile(rb'(?:[^"\[\]{},]++|"%s")*+' % _STRING_INSIDE, re.DOTALL)
 """The same, up to the next comma too."""
+_MAX_LINES: Final = 256
+"""How many lines are left together: a chunk may hold ten thousand of a few bytes."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -77,7 +79,7 @@ class LineSplitter:
 
     def _whole(self, lines: bytes) -> Iterator[Item | Lines]:
         count = lines.count(b"\n") + 1
-        if lines[:1] == b"{" and lines.count(b"\n{") == count - 1 and len(lines) <= self._max:
+        if count <= _MAX_LINES and lines[:1] == b"{" and lines.count(b"\n{") == count - 1 and len(lines) <= self._max:
             # None is blank or too large: that is all to be known of them here.
             yield Lines(self._index, count, lines)
             self._index += count

@@ -79,3 +79,9 @@ def test_lines_that_each_hold_an_object_are_taken_apart_by_who_judges_them() -> 
     assert list(splitter.feed(body[:40])) == [Lines(0, 2, b'{"event_id": "a"}\r\n{"event_id": "b"} ')]
     assert list(splitter.feed(body[40:])) == [Item(2, b'{"event_id": "c"}'), Item(3, b'{"event_id": "d"}')]
     assert list(splitter.feed(b'": "e"}\n')) == [Lines(4, 1, b'{"event_id": "e"}')]
+
+
+def test_very_many_lines_are_not_left_together() -> None:
+    found = list(BatchSplitter(100_000).feed(b"{}\n" * 1000))
+
+    assert found == [Item(place, b"{}") for place in range(1000)]
