@@ -26,6 +26,8 @@ from madsci_event_server.json_text import encode_json
 
 BATCH = 5000
 CONNECTIONS = 64
+CLIENTS = 1, 4
+"""How many send batches at a time."""
 ROUNDS = 3
 STARTING_SECONDS = 2.0
 """In which a worker is ready, on a slow machine, too."""
@@ -88,8 +90,10 @@ class Imported:
     workers: tuple[float, ...]
 
 
-def import_in_batches(db: str, folder: Path, lines: list[bytes], begun: Callable[[], None] = lambda: None) -> Imported:
-    """Requests of NDJSON one after the other, to a server of its own.
+def import_in_batches(
+    db: str, folder: Path, lines: list[bytes], *, clients: int = 1, begun: Callable[[], None] = lambda: None
+) -> Imported:
+    """Requests of NDJSON to a server of its own, each client's one after the other.
 
     Measured from the second request on, as an import of many would be: the first one starts the server's workers.
     `begun` is called when measuring begins.
@@ -102,7 +106,7 @@ def import_in_batches(db: str, folder: Path, lines: list[bytes], begun: Callable
         programs = [process.pid, *children(process.pid)]
         begun()
         before = [processor_seconds(pid) for pid in programs]
-        seconds = run(port, 1, requests).seconds
+        seconds = run(port, clients, requests).seconds
         of_server, *of_workers = [
             (processor_seconds(pid) - was) / count for pid, was in zip(programs, before, strict=True)
         ]
@@ -110,22 +114,30 @@ def import_in_batches(db: str, folder: Path, lines: list[bytes], begun: Callable
 
 
 def batches(file: Path, count: int) -> None:
-    """Large batches, beside `executemany` of the same rows into the same tables."""
-    ours, raw = [], []
+    """Large batches, beside `executemany` of the same rows into the same tables.
+
+    What the server reads of its requests, and works out of events, is in its figure; in that of `executemany` is
+    neither. A lone client waits for each answer, while the server has nothing to do.
+    """
+    ours: dict[int, list[Imported]] = {clients: [] for clients in CLIENTS}
+    raw = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for turn in range(ROUNDS):
-            db = f"sqlite:///{folder / f'ours{turn}.db'}"
-            ours.append(import_in_batches(db, folder, bodies(file, BATCH + count)))
+            for clients, found in ours.items():
+                db = f"sqlite:///{folder / f'ours{turn}-{clients}.db'}"
+                found.append(import_in_batches(db, folder, bodies(file, BATCH + count), clients=clients))
             raw.append(count / raw_insert(folder / f"raw{turn}.db", raw_rows(list(lab_events(file, count)))))
-    rate, raw_rate = statistics.median(one.per_second for one in ours), statistics.median(raw)
-    of_server, of_workers = min(one.server for one in ours), min(sum(one.workers) for one in ours)
-    print(
-        f"  POST /events, {BATCH:,} a request  {rate:9,.0f} events/s   {of_server * 1e6:5.0f} us of CPU each, "
-        f"and {of_workers * 1e6:.0f} in {len(ours[0].workers)} workers"
-    )
+    raw_rate = statistics.median(raw)
     print(f"  executemany, same tables       {raw_rate:9,.0f} events/s")
-    print(f"  ratio                          {rate / raw_rate:9.2f}     (to reach: 0.70)")
+    for clients, found in ours.items():
+        rate = statistics.median(one.per_second for one in found)
+        of_server, of_workers = min(one.server for one in found), min(sum(one.workers) for one in found)
+        print(
+            f"  POST /events, {BATCH:,} a request  {rate:9,.0f} events/s   {of_server * 1e6:5.0f} us of CPU each, "
+            f"and {of_workers * 1e6:.0f} in {len(found[0].workers)} workers; clients: {clients}"
+        )
+        print(f"  ratio                          {rate / raw_rate:9.2f}     (to reach: 0.70)")
 
 
 def memory(file: Path, few: int, many: int) -> None:

@@ -160,7 +160,7 @@ def batches(mongod: Mongod, file: Path, count: int) -> None:
         for _ in range(ROUNDS):
             meter = Meter(mongod)
             lines = bodies(file, REQUEST + count)
-            ours.append(import_in_batches(mongod.new_database(), Path(name), lines, meter.start))
+            ours.append(import_in_batches(mongod.new_database(), Path(name), lines, begun=meter.start))
             spent.append(meter.stop().per_event(count).mongod)
             raw.append(insert_all(mongod, file, count, INDEXES))
     middle = sorted(range(ROUNDS), key=lambda turn: ours[turn].per_second)[ROUNDS // 2]
