@@ -22,8 +22,10 @@ from madsci_event_server.storage.base import EventStore, StoredEvent
 
 EVENTS_A_TIME: Final = 1000
 """Read from the store together; counted and saved together are little more than so many that deserve an alert."""
-EVENTS_AT_ONCE: Final = 40
-"""Judged in one go: a few milliseconds in which nothing else runs."""
+SIFTED_AT_ONCE: Final = 200
+"""Looked at in one go, as bytes. A divisor of EVENTS_A_TIME, so that a flood of errors is read by just so many."""
+JUDGED_AT_ONCE: Final = 40
+"""Parsed in one go: a few milliseconds, at worst, in which nothing else runs."""
 UNSAVED_EVENTS: Final = 20_000
 """How many events that deserve nothing may pass before the place is saved: only they are read again after a crash."""
 MAX_UNRESOLVED: Final = 2000
@@ -129,10 +131,12 @@ class AlertReader:
         judged = 0
         found: list[_Deserving] = []
         while judged < len(batch) and min(judged, len(found)) < EVENTS_A_TIME:
-            some = batch[judged : judged + EVENTS_AT_ONCE]
-            found += self._deserving(some)
+            some = batch[judged : judged + SIFTED_AT_ONCE]
+            possible = [stored for stored in some if not self._rules.can_skip(stored.body)]
+            for start in range(0, max(len(possible), 1), JUDGED_AT_ONCE):
+                found += self._deserving(possible[start : start + JUDGED_AT_ONCE])
+                await asyncio.sleep(0)  # whoever else is ready goes first
             judged += len(some)
-            await asyncio.sleep(0)  # whoever else is ready goes first
         return judged, found
 
     async def _counted(self, found: Sequence[_Deserving], place: str, now: datetime) -> Change:
@@ -149,12 +153,11 @@ class AlertReader:
 
     def _deserving(self, batch: Sequence[StoredEvent]) -> Iterator[_Deserving]:
         for stored in batch:
-            if not self._rules.can_skip(stored.body):
-                try:
-                    yield from self._topics(stored)
-                except Exception:  # noqa: BLE001 - one event that breaks a rule must not end all alerting
-                    self.failures += 1
-                    _log.exception("the event at place %d could not be judged and is left out", stored.seq)
+            try:
+                yield from self._topics(stored)
+            except Exception:  # noqa: BLE001 - one event that breaks a rule must not end all alerting
+                self.failures += 1
+                _log.exception("the event at place %d could not be judged and is left out", stored.seq)
 
     def _topics(self, stored: StoredEvent) -> list[_Deserving]:
         event = stored.event

@@ -23,7 +23,9 @@ _MASKED: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_TIME: Final = b'"event_timestamp":'
+_LEVEL: Final = b'"log_level":'
+_HEAD_BYTES: Final = len(b'"log_level":20,"alert":f')
+"""Enough to tell every level, and the flag."""
 _OTHER_PATTERN: Final = "(other messages)"
 
 
@@ -91,20 +93,17 @@ class RuleBook:
 
     def can_skip(self, body: bytes) -> bool:
         """Whether an event with these bytes surely matches no rule: decided without parsing it."""
-        if self._may_matter is None:
-            return False
-        # Level and flag stand before the time, whose name with its quotes is in no text before: its quotes are escaped.
-        end = body.find(_TIME)
-        return self._may_matter.search(body, 0, len(body) if end < 0 else end) is None
+        # The first such name is the level's: in the texts before it quotes are escaped.
+        start = body.find(_LEVEL)
+        return body[start : start + _HEAD_BYTES] in self._heads_of_no_rule
 
     @cached_property
-    def _may_matter(self) -> re.Pattern[bytes] | None:
-        """Finds level and flag as `Event.encode` writes them, wherever they are; None where levels decide nothing."""
-        levels = {level for rule in self.rules for level in rule.query.levels}
-        if len(levels) == len(EventLogLevel):
-            return None
-        numbers = b"|".join(str(int(level)).encode() for level in sorted(levels)) or b"none"
-        return re.compile(rb'"log_level":(?:' + numbers + rb'),|"alert":true')
+    def _heads_of_no_rule(self) -> frozenset[bytes]:
+        """Level and flag, as `Event.encode` begins to write them, of events that no rule matches."""
+        levels = {level for rule in self._rules.values() for level in rule.query.levels}
+        return frozenset(
+            (b'"log_level":%d,"alert":false' % level)[:_HEAD_BYTES] for level in EventLogLevel if level not in levels
+        )
 
     def _matches(self, rule: AlertRule, event: Event, names: NameDirectory | None) -> bool:
         query = rule.query.resolved(names) if names is not None else rule.query
