@@ -141,15 +141,17 @@ class AlertReader:
         return Change(position=place, alerts=tally.changed(), counted=tally.counted)
 
     async def _tally_for(self, found: Sequence[Occurrence], now: datetime) -> Tally:
-        counts = await self._alerts.alert_counts()
-        room = MAX_UNRESOLVED - counts[AlertState.OPEN] - counts[AlertState.ACKNOWLEDGED]
         topics = {occurrence.topic.key: occurrence.topic for occurrence in found}
-        keys = set(topics)
-        if room < len(keys):
-            keys |= {topic.at_large.key for topic in topics.values()}
+        unresolved = await self._alerts.unresolved(topics.keys())
+        room = 0
+        if missing := [topic for key, topic in topics.items() if key not in unresolved]:
+            counts = await self._alerts.alert_counts()
+            room = MAX_UNRESOLVED - counts[AlertState.OPEN] - counts[AlertState.ACKNOWLEDGED]
+            if room < len(missing):
+                unresolved |= await self._alerts.unresolved({topic.at_large.key for topic in missing})
         raised = {occurrence.first_seq for occurrence in found if occurrence.seq != occurrence.first_seq}
         return Tally(
-            await self._alerts.unresolved(keys),
+            unresolved,
             counted=await self._alerts.counted(raised),
             room=room,
             store_id=self._events.store_id,
