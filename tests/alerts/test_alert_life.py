@@ -1,13 +1,16 @@
 """From the event to the mail, and from the mail to the end of the alert."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
+from madsci_event_server.alerts.alerting import Alerting
 from madsci_event_server.alerts.reader import AlertReader, CommittedAfter
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.errors import InvalidInput, InvalidQuery, NotFound
 from madsci_event_server.event import EventLogLevel
+from madsci_event_server.ingest import Commits
 from madsci_event_server.storage.alert_base import AlertState
 from madsci_event_server.storage.base import EventStore, StoredEvent
 from tests.alerts.bench import ADA, BOB, Bench, a_bench, a_config
@@ -395,3 +398,15 @@ async def test_alerts_that_exist_are_counted_when_no_more_may_be_told_apart(
 
     found = await store.alert_store().alerts(tuple(AlertState), 10)
     assert {alert.pattern: alert.count for alert in found} == {"tip": 3, "(other messages)": 3}
+
+
+async def test_a_burst_is_read_before_the_pause_is_over(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("madsci_event_server.alerts.alerting.READ_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("madsci_event_server.alerts.alerting.READ_EVENTS", 10)
+    commits = Commits()
+    async with Alerting(store, store.alert_store(), a_config(), commits.wait_past) as alerting:
+        for count in (11, 22):  # the second come while it pauses
+            burst = await store.append([an_event("Tip lost", level="error") for _ in range(11)])
+            commits.publish([one.stored for one in burst])
+            while [alert.count for alert in await alerting.alerts()] != [count]:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
