@@ -42,7 +42,9 @@ from madsci_event_server.storage.alert_base import (
 from madsci_event_server.storage.base import EventStore
 
 READ_PAUSE_SECONDS: Final = 0.25
-"""The least time between two looks at new events: a burst is read in few, large gulps."""
+"""The least time between two looks at new events: a burst is read in few, large gulps ..."""
+READ_EVENTS: Final = 5000
+"""... and so many end it: what is left to gather for longer may not be in memory any more, and the store be asked."""
 HOLD_SECONDS: Final = 30.0
 """For how long one of several servers has the right to alert; after a crash another goes on so much later."""
 RENEW_SECONDS: Final = 5.0
@@ -233,13 +235,20 @@ class Alerting:
         committed = 0
         while True:
             await self.watch()
-            await asyncio.sleep(READ_PAUSE_SECONDS)
+            await self._pause(max(committed, self._reader.seq))
             if self._prune_at is not None and self._clock() >= self._prune_at:
                 await self._prune(self._clock())
             if self.holding:
                 committed = await self._until_committed(max(committed, self._reader.seq))
             else:
                 await asyncio.sleep(RENEW_SECONDS)
+
+    async def _pause(self, seq: int) -> None:
+        try:
+            async with asyncio.timeout(READ_PAUSE_SECONDS):
+                await self._wait_past(seq + READ_EVENTS)
+        except TimeoutError:
+            pass  # no burst
 
     async def _until_committed(self, seq: int) -> int:
         """Waits for an event past `seq`, a due alert, or somebody's change; returns the highest committed seq known."""

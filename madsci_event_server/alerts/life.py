@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from madsci_event_server.alerts.occurrence import Occurrence
 from madsci_event_server.alerts.rules import Topic
 from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidInput
-from madsci_event_server.event import Event, EventLogLevel
+from madsci_event_server.event import EventLogLevel
 from madsci_event_server.storage.alert_base import Alert, AlertState, Signed, Told
-from madsci_event_server.storage.base import StoredEvent
 
 QUIET_AFTER_ACKNOWLEDGED: Final = timedelta(hours=24)
 """An acknowledged alert that counts nothing for so long is resolved: the next such event is news again."""
@@ -21,49 +21,52 @@ _ID_CHARACTERS: Final = 10
 _ID_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-def opened(
-    topic: Topic, stored: StoredEvent, event: Event, now: datetime, *, store_id: str, group_wait: timedelta
-) -> Alert:
+def opened(first: Occurrence, now: datetime, *, store_id: str, group_wait: timedelta) -> Alert:
     """The alert of the first event of a topic. The same place in the same store always makes the same id."""
+    topic = first.topic
     return Alert(
-        alert_id=_alert_id(store_id, topic, stored.seq),
+        alert_id=_alert_id(store_id, topic, first.seq),
         key=topic.key,
         rule=topic.rule,
         kind=topic.kind,
         source=topic.source,
         pattern=topic.pattern,
-        message=event.message[:MESSAGE_CHARACTERS],
-        level=event.log_level,
-        forced=event.alert,
+        message=first.message[:MESSAGE_CHARACTERS],
+        level=first.level,
+        forced=first.forced,
         count=1,
         opened_at=now,
         updated_at=now,
-        first_event_id=event.event_id,
-        last_event_id=event.event_id,
-        first_event_at=event.event_timestamp,
-        last_event_at=event.event_timestamp,
-        last_seq=stored.seq,
+        first_event_id=first.event_id,
+        last_event_id=first.event_id,
+        first_event_at=first.at,
+        last_event_at=first.at,
+        last_seq=first.seq,
         due_at=now + group_wait,
     )
 
 
-def counted(alert: Alert, stored: StoredEvent, event: Event, now: datetime, *, again: bool) -> Alert:
-    """The alert with one more event; `again`: one it has counted already, which has been raised since.
+def is_worse(alert: Alert, occurrence: Occurrence) -> bool:
+    """Whether this event is news to those who know of the alert as it is."""
+    return occurrence.level > alert.level or (occurrence.forced and not alert.forced)
+
+
+def counted(alert: Alert, last: Occurrence, now: datetime, *, events: int) -> Alert:
+    """The alert with so many more events, of which none before the last was worse than it; 0: with one raised again.
 
     What is worse than what was acknowledged takes the acknowledgement away.
     """
-    worse = event.log_level > alert.level or (event.alert and not alert.forced)
-    reopened = worse and alert.state == AlertState.ACKNOWLEDGED
+    reopened = alert.state == AlertState.ACKNOWLEDGED and is_worse(alert, last)
     return alert.model_copy(
         update={
-            "message": event.message[:MESSAGE_CHARACTERS],
-            "level": max(alert.level, event.log_level),
-            "forced": alert.forced or event.alert,
-            "count": alert.count + (0 if again else 1),
+            "message": last.message[:MESSAGE_CHARACTERS],
+            "level": max(alert.level, last.level),
+            "forced": alert.forced or last.forced,
+            "count": alert.count + events,
             "updated_at": now,
-            "last_event_id": event.event_id,
-            "last_event_at": event.event_timestamp,
-            "last_seq": stored.seq,
+            "last_event_id": last.event_id,
+            "last_event_at": last.at,
+            "last_seq": last.seq,
             "state": AlertState.OPEN if reopened else alert.state,
             "acknowledged": None if reopened else alert.acknowledged,
         }

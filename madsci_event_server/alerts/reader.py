@@ -7,23 +7,24 @@ left out and none is counted twice.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from madsci_event_server.alerts import life
-from madsci_event_server.alerts.rules import RuleBook, Topic, topic
+from madsci_event_server.alerts.occurrence import Occurrence, occurrences
+from madsci_event_server.alerts.rules import RuleBook
+from madsci_event_server.alerts.tally import Tally
 from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import CursorExpired
-from madsci_event_server.event import Event
 from madsci_event_server.query import Cursor, EventQuery
-from madsci_event_server.storage.alert_base import Alert, AlertState, AlertStore, Change
+from madsci_event_server.storage.alert_base import AlertState, AlertStore, Change
 from madsci_event_server.storage.base import EventStore, StoredEvent
 
 EVENTS_A_TIME: Final = 1000
 """Read from the store together; counted and saved together are little more than so many that deserve an alert."""
-EVENTS_AT_ONCE: Final = 40
-"""Judged in one go: a few milliseconds in which nothing else runs."""
+SIFTED_AT_ONCE: Final = 200
+"""Looked at in one go, as bytes. A divisor of EVENTS_A_TIME, so that a flood of errors is read by just so many."""
+JUDGED_AT_ONCE: Final = 40
+"""Parsed in one go: a few milliseconds, at worst, in which nothing else runs."""
 UNSAVED_EVENTS: Final = 20_000
 """How many events that deserve nothing may pass before the place is saved: only they are read again after a crash."""
 MAX_UNRESOLVED: Final = 2000
@@ -32,20 +33,6 @@ same twice must not fill the store."""
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass
-class _Tally:
-    """One batch's alerts as they become."""
-
-    alerts: dict[str, Alert]
-    """Unresolved ones of the batch's topics, by key."""
-    changed: set[str] = field(default_factory=set)
-    counted: set[tuple[int, str]] = field(default_factory=set)
-    room: int = 0
-    """How many more alerts may be told apart by message."""
-
-
-_Deserving = tuple[StoredEvent, Event, Topic]
 
 CommittedAfter = Callable[[int], Sequence[StoredEvent] | None]
 """The events after a place in received order; None where only the store can tell."""
@@ -124,83 +111,54 @@ class AlertReader:
             await self._alerts.apply(Change(position=self._place))
             self._unsaved = 0
 
-    async def _judge(self, batch: Sequence[StoredEvent]) -> tuple[int, list[_Deserving]]:
+    async def _judge(self, batch: Sequence[StoredEvent]) -> tuple[int, list[Occurrence]]:
         """How many of the first were judged, all unless EVENTS_A_TIME deserve an alert; and those that do."""
         judged = 0
-        found: list[_Deserving] = []
+        found: list[Occurrence] = []
         while judged < len(batch) and min(judged, len(found)) < EVENTS_A_TIME:
-            some = batch[judged : judged + EVENTS_AT_ONCE]
-            found += self._deserving(some)
+            some = batch[judged : judged + SIFTED_AT_ONCE]
+            possible = [stored for stored in some if not self._rules.can_skip(stored.body)]
+            for start in range(0, max(len(possible), 1), JUDGED_AT_ONCE):
+                found += self._occurrences(possible[start : start + JUDGED_AT_ONCE])
+                await asyncio.sleep(0)  # whoever else is ready goes first
             judged += len(some)
-            await asyncio.sleep(0)  # whoever else is ready goes first
         return judged, found
 
-    async def _counted(self, found: Sequence[_Deserving], place: str, now: datetime) -> Change:
+    def _occurrences(self, batch: Sequence[StoredEvent]) -> Iterator[Occurrence]:
+        for stored in batch:
+            try:
+                yield from occurrences(stored, self._rules, self._events.names_directory)
+            except Exception:  # noqa: BLE001 - one event that breaks a rule must not end all alerting
+                self.failures += 1
+                _log.exception("the event at place %d could not be judged and is left out", stored.seq)
+
+    async def _counted(self, found: Sequence[Occurrence], place: str, now: datetime) -> Change:
         if not found:
             return Change(position=place)
-        tally = await self._tally_of([what for _, _, what in found])
-        known = await self._alerts.counted(
-            {stored.first_seq for stored, _, _ in found if stored.seq != stored.first_seq}
+        tally = await self._tally_for(found, now)
+        for occurrence in found:
+            tally.count(occurrence)
+        return Change(position=place, alerts=tally.changed(), counted=tally.counted)
+
+    async def _tally_for(self, found: Sequence[Occurrence], now: datetime) -> Tally:
+        topics = {occurrence.topic.key: occurrence.topic for occurrence in found}
+        unresolved = await self._alerts.unresolved(topics.keys())
+        room = 0
+        if missing := [topic for key, topic in topics.items() if key not in unresolved]:
+            counts = await self._alerts.alert_counts()
+            room = MAX_UNRESOLVED - counts[AlertState.OPEN] - counts[AlertState.ACKNOWLEDGED]
+            if room < len(missing):
+                unresolved |= await self._alerts.unresolved({topic.at_large.key for topic in missing})
+        raised = {occurrence.first_seq for occurrence in found if occurrence.seq != occurrence.first_seq}
+        return Tally(
+            unresolved,
+            counted=await self._alerts.counted(raised),
+            room=room,
+            store_id=self._events.store_id,
+            rules=self._rules,
+            timing=self._timing,
+            now=now,
         )
-        for stored, event, what in found:
-            self._count(tally, stored, event, what, known, now)
-        alerts = [alert for key, alert in tally.alerts.items() if key in tally.changed]
-        return Change(position=place, alerts=alerts, counted=tally.counted)
-
-    def _deserving(self, batch: Sequence[StoredEvent]) -> Iterator[_Deserving]:
-        for stored in batch:
-            if not self._rules.can_skip(stored.body):
-                try:
-                    yield from self._topics(stored)
-                except Exception:  # noqa: BLE001 - one event that breaks a rule must not end all alerting
-                    self.failures += 1
-                    _log.exception("the event at place %d could not be judged and is left out", stored.seq)
-
-    def _topics(self, stored: StoredEvent) -> list[_Deserving]:
-        event = stored.event
-        rules = self._rules.judge(event, self._events.names_directory)
-        return [(stored, event, topic(rule, event)) for rule in rules]
-
-    async def _tally_of(self, topics: Sequence[Topic]) -> _Tally:
-        counts = await self._alerts.alert_counts()
-        room = MAX_UNRESOLVED - counts[AlertState.OPEN] - counts[AlertState.ACKNOWLEDGED]
-        keys = {what.key for what in topics}
-        if room < len(keys):
-            keys |= {what.at_large.key for what in topics}
-        return _Tally(await self._alerts.unresolved(keys), room=room)
-
-    def _count(
-        self, tally: _Tally, stored: StoredEvent, event: Event, what: Topic, known: set[tuple[int, str]], now: datetime
-    ) -> None:
-        alert = tally.alerts.get(what.key)
-        if alert is None and tally.room <= 0:
-            what = what.at_large
-            alert = tally.alerts.get(what.key)
-        if alert is None:
-            alert = life.opened(
-                what, stored, event, now, store_id=self._events.store_id, group_wait=self._timing.group_wait
-            )
-            tally.room -= 1
-        elif stored.seq <= alert.last_seq:
-            return  # counted before a crash that kept the alert but not the place
-        else:
-            counted = (stored.first_seq, alert.alert_id)
-            again = counted in known or counted in tally.counted
-            alert = self._with_due(life.counted(alert, stored, event, now, again=again), alert, now)
-        tally.alerts[what.key] = alert
-        tally.changed.add(what.key)
-        tally.counted.add((stored.first_seq, alert.alert_id))
-
-    def _with_due(self, alert: Alert, before: Alert, now: datetime) -> Alert:
-        """The alert, due no later than it was, and sooner where the new event is news."""
-        if alert.state == AlertState.ACKNOWLEDGED:
-            return alert.model_copy(update={"due_at": life.quiet_at(alert)})
-        worse = (alert.level, alert.forced) != (before.level, before.forced)
-        if alert.silenced_by is not None and not worse:
-            return alert  # looked at again when the silence is over
-        due = life.next_look(alert, self._rules.recipients(alert.rule), self._timing)
-        earlier = [moment for moment in (due, before.due_at) if moment is not None]
-        return alert.model_copy(update={"due_at": min(earlier, default=None), "silenced_by": None})
 
 
 def place_in(cursor: str) -> int:

@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from madsci_event_server.alerts.config import DEFAULT_RULE, FORCED_RULE, AlertRule
 from madsci_event_server.event import Event, EventLogLevel
@@ -23,7 +23,9 @@ _MASKED: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_TIME: Final = b'"event_timestamp":'
+_LEVEL: Final = b'"log_level":'
+_HEAD_BYTES: Final = len(b'"log_level":20,"alert":f')
+"""Enough to tell every level, and the flag."""
 _OTHER_PATTERN: Final = "(other messages)"
 
 
@@ -45,7 +47,21 @@ class Topic:
     @property
     def at_large(self) -> "Topic":
         """The topic that takes in the messages of this kind and source once there are too many to tell apart."""
-        return Topic(self.rule, self.kind, self.source, _OTHER_PATTERN)
+        return _topic(self.rule, self.kind, self.source, _OTHER_PATTERN)
+
+
+class Subject(Protocol):
+    """What an event is about, as Event says it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def ids(self) -> Mapping[str, str]: ...
+    @property
+    def message(self) -> str: ...
+    def source_value(self, key: str) -> str | None: ...
 
 
 class RuleBook:
@@ -54,12 +70,10 @@ class RuleBook:
     def __init__(self, alert_level: EventLogLevel, rules: Sequence[AlertRule], recipients: Sequence[str]) -> None:
         default = AlertRule(name=DEFAULT_RULE, query=EventQuery(level=int(alert_level)))
         self._rules = {rule.name: _unless_archived(rule) for rule in (*rules, default)}
+        *self._further, self._default = self._rules.values()
         self._recipients = tuple(recipients)
-
-    @property
-    def rules(self) -> list[AlertRule]:
-        """In the order they are tried; the default rule is the last."""
-        return list(self._rules.values())
+        self.by_level_only = not self._further
+        """Whether there is no rule but the default one, so that `judge_level` is all there is to judge."""
 
     def judge(self, event: Event, names: NameDirectory | None = None) -> list[str]:
         """The names of the rules that give this event an alert; usually none.
@@ -67,12 +81,14 @@ class RuleBook:
         A rule that matches and has its own recipients takes the event from the default rule. A flagged event that no
         rule matches has an alert all the same.
         """
-        further = [rule.name for rule in self.rules[:-1] if self._matches(rule, event, names)]
-        if further:
-            return further
-        if self._matches(self.rules[-1], event, names):
+        further = [rule.name for rule in self._further if self._matches(rule, event, names)]
+        return further or self.judge_level(event.log_level, forced=event.alert)
+
+    def judge_level(self, level: EventLogLevel, *, forced: bool) -> list[str]:
+        """What `judge` answers where no further rule matches; `forced`: the event has the flag."""
+        if level in self._default.query.levels:
             return [DEFAULT_RULE]
-        return [FORCED_RULE] if event.alert else []
+        return [FORCED_RULE] if forced else []
 
     def recipients(self, rule: str) -> tuple[str, ...]:
         """Who is told of this rule's alerts; of one that is no longer there, those of the default rule."""
@@ -87,43 +103,52 @@ class RuleBook:
     @cached_property
     def everybody(self) -> tuple[str, ...]:
         """All who can be told of anything."""
-        return tuple(dict.fromkeys([*self._recipients, *(a for rule in self.rules for a in rule.recipients)]))
+        return tuple(dict.fromkeys([*self._recipients, *(a for rule in self._rules.values() for a in rule.recipients)]))
 
     def can_skip(self, body: bytes) -> bool:
         """Whether an event with these bytes surely matches no rule: decided without parsing it."""
-        if self._may_matter is None:
-            return False
-        # Level and flag stand before the time, whose name with its quotes is in no text before: its quotes are escaped.
-        end = body.find(_TIME)
-        return self._may_matter.search(body, 0, len(body) if end < 0 else end) is None
+        # The first such name is the level's: in the texts before it quotes are escaped.
+        start = body.find(_LEVEL)
+        return body[start : start + _HEAD_BYTES] in self._heads_of_no_rule
 
     @cached_property
-    def _may_matter(self) -> re.Pattern[bytes] | None:
-        """Finds level and flag as `Event.encode` writes them, wherever they are; None where levels decide nothing."""
-        levels = {level for rule in self.rules for level in rule.query.levels}
-        if len(levels) == len(EventLogLevel):
-            return None
-        numbers = b"|".join(str(int(level)).encode() for level in sorted(levels)) or b"none"
-        return re.compile(rb'"log_level":(?:' + numbers + rb'),|"alert":true')
+    def _heads_of_no_rule(self) -> frozenset[bytes]:
+        """Level and flag, as `Event.encode` begins to write them, of events that no rule matches."""
+        levels = {level for rule in self._rules.values() for level in rule.query.levels}
+        return frozenset(
+            (b'"log_level":%d,"alert":false' % level)[:_HEAD_BYTES] for level in EventLogLevel if level not in levels
+        )
 
     def _matches(self, rule: AlertRule, event: Event, names: NameDirectory | None) -> bool:
         query = rule.query.resolved(names) if names is not None else rule.query
         return query.matches(event)
 
 
-def topic(rule: str, event: Event) -> Topic:
+def topic(rule: str, event: Subject) -> Topic:
     """What this event says: rule, kind, source, and the message with numbers and ids masked."""
-    return Topic(rule, event.kind, source_of(event), mask(event.message))
+    return _topic(rule, event.kind, source_of(event), mask(event.message))
 
 
-def source_of(event: Event) -> str:
+def source_of(event: Subject) -> str:
     """Human name of what the event is about, else the id of its node, manager or whatever it carries, else empty."""
-    if event.name is not None:
-        return event.name
+    if (name := event.name) is not None:
+        return name
+    ids = event.ids
     for field in ("node_id", "workcell_id", "manager_id", "workflow_id", "experiment_id", "user_id", "lab_id"):
-        if (value := event.ids.get(field)) is not None:
+        if (value := ids.get(field)) is not None:
             return value
     return event.source_value("host") or ""
+
+
+def _topic(rule: str, kind: str, source: str, pattern: str) -> Topic:
+    # A name may be as long as an event: such are not kept.
+    return (_known_topic if len(source) <= _PATTERN_CHARACTERS else Topic)(rule, kind, source, pattern)
+
+
+@lru_cache(maxsize=1024)
+def _known_topic(rule: str, kind: str, source: str, pattern: str) -> Topic:
+    """The topic, always the same one, so that its key is worked out once."""
+    return Topic(rule, kind, source, pattern)
 
 
 def mask(message: str) -> str:

@@ -1,18 +1,29 @@
 """From the event to the mail, and from the mail to the end of the alert."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
-from madsci_event_server.alerts.reader import AlertReader
+from madsci_event_server.alerts.alerting import Alerting
+from madsci_event_server.alerts.reader import AlertReader, CommittedAfter
 from madsci_event_server.alerts.rules import RuleBook
 from madsci_event_server.errors import InvalidInput, InvalidQuery, NotFound
 from madsci_event_server.event import EventLogLevel
+from madsci_event_server.ingest import Commits
 from madsci_event_server.storage.alert_base import AlertState
 from madsci_event_server.storage.base import EventStore, StoredEvent
 from tests.alerts.bench import ADA, BOB, Bench, a_bench, a_config
 from tests.alerts.smtp_servers import Post
 from tests.factories import NODES, NOON, an_event
+
+WORDS = ("tip", "arm", "door", "lamp", "pump", "valve", "plate")
+
+
+def a_reader(store: EventStore, committed_after: CommittedAfter) -> AlertReader:
+    timing = a_config().email
+    assert timing is not None
+    return AlertReader(store, store.alert_store(), RuleBook(EventLogLevel.ERROR, [], []), timing, committed_after)
 
 
 async def test_a_new_alert_is_mailed_after_the_group_wait(bench: Bench, post: Post) -> None:
@@ -337,15 +348,7 @@ async def test_what_is_in_memory_is_read_at_once_but_for_a_flood_of_errors(
     store: EventStore, level: str, gulps: list[int]
 ) -> None:
     committed: list[StoredEvent] = []
-    timing = a_config().email
-    assert timing is not None
-    reader = AlertReader(
-        store,
-        store.alert_store(),
-        RuleBook(EventLogLevel.ERROR, [], []),
-        timing,
-        lambda seq: [stored for stored in committed if stored.seq > seq] or None,
-    )
+    reader = a_reader(store, lambda seq: [stored for stored in committed if stored.seq > seq] or None)
     await reader.open()
     sent = [an_event("Tip lost", id=f"e{number}", level=level) for number in range(2500)]
     committed += [one.stored for one in await store.append(sent)]
@@ -354,3 +357,56 @@ async def test_what_is_in_memory_is_read_at_once_but_for_a_flood_of_errors(
 
     counts = [alert.count for alert in await store.alert_store().alerts(tuple(AlertState), 10)]
     assert counts == ([2500] if level == "error" else [])
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_in_gulps_of_any_size_events_become_the_same_alerts(
+    store: EventStore, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those raised between, and those beyond what may be told apart."""
+    monkeypatch.setattr("madsci_event_server.alerts.reader.MAX_UNRESOLVED", 4)
+    committed: list[StoredEvent] = []
+    reader = a_reader(store, lambda seq: [stored for stored in committed if stored.seq > seq][:size])
+    await reader.open()
+    events = [an_event(WORDS[number % 7], id=f"e{number}", level="error") for number in range(40)]
+    again = [event.changed(log_level=EventLogLevel.CRITICAL) for event in events[::6]]
+    for part in (events[:20], again[:3], events[20:], again[3:]):
+        committed += [one.stored for one in await store.append(part)]
+    while await reader.take(NOON):
+        pass
+
+    found = await store.alert_store().alerts(tuple(AlertState), 10)
+    assert {alert.pattern: (alert.count, int(alert.level), alert.last_event_id) for alert in found} == {
+        "tip": (6, 50, "e35"),
+        "arm": (6, 50, "e36"),
+        "door": (6, 50, "e30"),
+        "lamp": (6, 50, "e24"),
+        "(other messages)": (16, 50, "e18"),
+    }
+
+
+async def test_alerts_that_exist_are_counted_when_no_more_may_be_told_apart(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("madsci_event_server.alerts.reader.MAX_UNRESOLVED", 1)
+    committed: list[StoredEvent] = []
+    reader = a_reader(store, lambda seq: [stored for stored in committed if stored.seq > seq])
+    await reader.open()
+    for words in (["tip"], ["tip"], ["tip", "arm"], ["arm", "door"]):
+        committed += [one.stored for one in await store.append([an_event(word, level="error") for word in words])]
+        await reader.take(NOON)
+
+    found = await store.alert_store().alerts(tuple(AlertState), 10)
+    assert {alert.pattern: alert.count for alert in found} == {"tip": 3, "(other messages)": 3}
+
+
+async def test_a_burst_is_read_before_the_pause_is_over(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("madsci_event_server.alerts.alerting.READ_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("madsci_event_server.alerts.alerting.READ_EVENTS", 10)
+    commits = Commits()
+    async with Alerting(store, store.alert_store(), a_config(), commits.wait_past) as alerting:
+        for count in (11, 22):  # the second come while it pauses
+            burst = await store.append([an_event("Tip lost", level="error") for _ in range(11)])
+            commits.publish([one.stored for one in burst])
+            while [alert.count for alert in await alerting.alerts()] != [count]:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)

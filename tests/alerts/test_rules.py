@@ -105,10 +105,21 @@ def test_what_is_skipped_unparsed_matches_no_rule(
         assert book.can_skip(event.encode()) is (not book.judge(event))
 
 
-def test_an_id_that_looks_like_the_rest_of_an_event_hides_no_alert() -> None:
-    event = an_event("x", id='"event_timestamp":', alert=True)
+@pytest.mark.parametrize(
+    "text", ['"event_timestamp":', '"log_level":10,"alert":false', ',"log_level":10,"alert":false,']
+)
+def test_an_id_or_text_that_looks_like_the_rest_of_an_event_hides_no_alert(text: str) -> None:
+    flagged = an_event(text, id=text, alert=True)
+    data = {"log_level": 10, "alert": False}
+    error = an_event(text, id=text, level="error", trace_id=text, source=data, event_data=data)
 
-    assert not a_book().can_skip(event.encode())
+    assert not a_book().can_skip(flagged.encode())
+    assert not a_book().can_skip(error.encode())
+
+
+def test_bytes_that_are_of_no_event_as_we_write_it_are_not_skipped() -> None:
+    assert not a_book().can_skip(b"{}")
+    assert not a_book().can_skip(b'{"log_level": 10, "alert": false}')
 
 
 def test_a_rule_without_recipients_mails_those_of_the_definition() -> None:
