@@ -36,7 +36,6 @@ from madsci_event_server.sent_fields import MAX_ID_CHARACTERS as MAX_ID_CHARACTE
 from madsci_event_server.sent_fields import RENAMED_EVENT_TYPES as RENAMED_EVENT_TYPES
 from madsci_event_server.sent_fields import (
     SERVER_FIELDS,
-    SOURCE_IDS,
     Tidied,
     as_it_is,
     parse_sent,
@@ -269,10 +268,7 @@ class Event(BaseModel):
 
     def source_value(self, key: str) -> str | None:
         """`source[key]` as filters compare it: text as it is, any other JSON value as compact JSON; None if absent."""
-        if key not in SOURCE_IDS:
-            return self.source.others.get(key)
-        value = self.source.__dict__[key]
-        return None if value is None else canonical_id(value)
+        return self.source.value(key)
 
 
 _EVENT_FIELDS: Final = tuple(Event.model_fields)

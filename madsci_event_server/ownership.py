@@ -84,6 +84,13 @@ class OwnershipInfo(BaseModel):
             if value is not None
         }
 
+    def value(self, key: str) -> str | None:
+        """The value of this key as filters compare it; None if absent."""
+        if key not in SOURCE_IDS:
+            return self.others.get(key)
+        value = self.__dict__[key]
+        return None if value is None else canonical_id(value)
+
 
 class _Known:
     """Sources by their JSON. A lab has few, and each sends many events: what follows from one is worked out once."""

@@ -11,6 +11,7 @@ from madsci_event_server import subject
 from madsci_event_server.alerts.rules import RuleBook, Topic, topic
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.json_text import encode_queryable, parse_stored, queryable
+from madsci_event_server.ownership import stored_source
 from madsci_event_server.query import NameDirectory
 from madsci_event_server.storage.base import StoredEvent
 
@@ -52,27 +53,26 @@ def occurrences(stored: StoredEvent, rules: RuleBook, names: NameDirectory | Non
 class ParsedSubject:
     """What `Event.stored(document)` is about, without that event."""
 
-    __slots__ = ("_data", "_document", "_source", "kind", "message")
+    __slots__ = ("_data", "_source", "kind", "message")
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         data = document["event_data"]
         if encode_queryable(data) is None:
             data = queryable(data)
-        self._document, self._data = document, data
-        self._source: Mapping[str, Any] = document["source"]
+        self._data, self._source = data, stored_source(document["source"])
         self.kind = subject.kind_of(document["event_type"], data)
         self.message = subject.message_of(self.kind, data)
 
     @property
     def name(self) -> str | None:
         """As `Event.name`."""
-        return subject.name_of(self._source, self._data)
+        return subject.name_of(self._source.said, self._data)
 
     @property
-    def ids(self) -> dict[str, str]:
+    def ids(self) -> Mapping[str, str]:
         """As `Event.ids`."""
-        return subject.ids_of(self._source, self._source, self._data)
+        return subject.ids_of(self._source.said, self._data)
 
     def source_value(self, key: str) -> str | None:
         """As `Event.source_value`."""
-        return Event.stored(dict(self._document)).source_value(key) if key in self._source else None
+        return self._source.value(key)
