@@ -31,7 +31,7 @@ _PIECE_BYTES: Final = 192 * 1024
 _COMMIT_EVENTS: Final = 2000
 _COMMIT_BYTES: Final = 2 * 1024 * 1024
 """What of it is committed together, likewise: less costs more, and more makes others wait."""
-_COMMIT_EVENTS_AT_LEAST: Final = 500
+_COMMIT_EVENTS_AT_LEAST: Final = 1500
 """What is enough for a store that has nothing to do: while it stores these the next are judged."""
 _SPLIT_BYTES: Final = 64 * 1024
 """How much is split before others have their turn."""
