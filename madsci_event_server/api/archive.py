@@ -36,7 +36,7 @@ router = APIRouter()
                 "properties": {
                     "event_ids": {"type": ["array", "null"], "items": {"type": "string"}},
                     "before_date": {"type": ["string", "number", "null"]},
-                    "batch_size": described(["integer", "null"], "MADSci's; has no meaning here"),
+                    "batch_size": described(["integer", "null"], "MADSci's; has no meaning here", minimum=1),
                 },
             },
             {"By id": {"event_ids": [EVENT_ID]}, "All before": {"before_date": "2026-11-01T00:00:00Z"}},
@@ -48,6 +48,7 @@ async def archive_events(request: Request) -> Response:
     only(request)
     context = context_of(request)
     asked = _fields(await read_json(request))
+    _check_batch_size(asked.get("batch_size"))
     ids = _ids(asked.get("event_ids"))
     before = None if ids or asked.get("before_date") is None else _time(asked["before_date"], request)
     if not ids and before is None:
@@ -104,6 +105,12 @@ def _ids(value: object) -> list[str]:
         if not (isinstance(item, str) and 0 < len(item) <= MAX_ID_CHARACTERS):
             raise InvalidInput(f"event_ids.{index}", f"{shown(item)} is not an id; ids are text", value=item)
     return value
+
+
+def _check_batch_size(value: object) -> None:
+    # Of no use here, but 0 or a text is a mistake of whoever sent it, and what else she meant is not known.
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidInput("batch_size", f"{shown(value)} is not a whole number from 1 on; leave it out", value=value)
 
 
 def _time(value: object, request: Request) -> datetime:
