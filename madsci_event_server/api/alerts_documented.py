@@ -181,6 +181,7 @@ END_SILENCE_NAMED: Final = operation(
     answer("The silence as it is now", _A_SILENCE, _SILENCE | {"active": False, "ended_at": _TIME}),
     refused=_FOUND,
     query={"silence_id": ({"type": "string"}, "Which; the beginning of its id will do", _SILENCE_ID)},
+    needed=("silence_id",),
 )
 TEST_MAIL: Final = operation(
     TAG,
