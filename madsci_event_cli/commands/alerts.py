@@ -27,7 +27,7 @@ from madsci_event_cli.filters import FILTER_OPTIONS, query_document
 from madsci_event_cli.registration import COMMANDS_PANEL, NONE_MORE, command_group, register
 from madsci_event_cli.session import Session
 from madsci_event_cli.time_expressions import parse_moment, parse_span
-from madsci_event_server.errors import InvalidInput
+from madsci_event_server.errors import InvalidInput, ServerRefused
 
 if TYPE_CHECKING:
     from madsci_event_cli.reader import EventReader
@@ -59,6 +59,8 @@ _ALERT: Final = {"alert_id": str, "state": str, "log_level": int, "source": str,
 _MAIL: Final = {"mail_id": str, "state": str, "created_at": str, "recipients": list, "subject": str}
 _SILENCE: Final = {"silence_id": str, "active": bool, "expires_at": str, "matcher": dict, "reason": str}
 """What an answer must hold to be one of ours."""
+_END: Final = "expires_at"
+"""How the server calls the end of a silence, which is `--for` or `--until` to whoever types it."""
 _SILENCE_FIELDS: Final = ("silence_id", "active", "expires_at", "matcher", "reason", "author")
 
 _Id = Annotated[
@@ -213,23 +215,26 @@ async def silence(
     if (duration is None) == (until is None):
         raise InvalidInput("--for", "or --until must say when it ends; give one of them")
     now = session.clock()
-    ends = now + parse_span(duration, field="--for") if duration is not None else _until(until or "", now)
+    ends = _after(duration, now) if duration is not None else _until(until or "", now)
     matcher = query_document(filters, now=now)
     async with session.reader() as reader:
         if alert_id is not None:
             alert_id = str((await reader.document("GET", f"alerts/{quote(alert_id, safe='')}", _ALERT))["alert_id"])
         named = {"rule": rule, "alert_id": alert_id}
-        answer = await reader.document(
-            "POST",
-            "alerts/silences",
-            _SILENCE,
-            json={
-                "matcher": matcher | {name: value for name, value in named.items() if value is not None},
-                "expires_at": ends.isoformat(),
-                "reason": reason,
-                "author": by or _myself(session),
-            },
-        )
+        asked = {
+            "matcher": matcher | {name: value for name, value in named.items() if value is not None},
+            _END: ends.isoformat(),
+            "reason": reason,
+            "author": by or _myself(session),
+        }
+        try:
+            answer = await reader.document("POST", "alerts/silences", _SILENCE, json=asked)
+        except ServerRefused as refusal:
+            field, _, problem = refusal.reason.partition(": ")
+            if field != _END:
+                raise
+            option = "--until" if duration is None else "--for"
+            raise ServerRefused(refusal.status, f"{option}: {problem}") from None
     session.output.document(answer, [silence_line(answer, session.output.zone)])
     return ExitCode.OK
 
@@ -333,6 +338,13 @@ def _write(
     lines: Callable[[Mapping[str, Any]], list[Line]],
 ) -> None:
     session.output.documents(items, fields, (line for item in items for line in lines(item)))
+
+
+def _after(text: str, now: datetime) -> datetime:
+    try:
+        return now + parse_span(text, field="--for")
+    except OverflowError:
+        raise InvalidInput("--for", "is beyond the calendar's end; give at most 30d", value=text) from None
 
 
 def _until(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
