@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 
 from madsci_event_server.definition import Definition, find_definition, load_definition, read_secret
 from madsci_event_server.definition.email_settings import REDACTED, EmailAlertsConfig, parse_email_alerts
+from madsci_event_server.definition.model import checked_store
 from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidSettings, shown
 from madsci_event_server.event import EventLogLevel, new_event_id, parse_level
 from madsci_event_server.json_text import parse_json
@@ -306,9 +307,19 @@ def _check_zone(name: str, origin: str) -> None:
         ) from None
 
 
+def _check_store(url: SecretStr | str, origin: str) -> None:
+    text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    try:
+        checked_store(text)
+    except ValueError as error:
+        raise InvalidSettings(origin, f"{shown(without_credentials(text))} {error}", value=text) from None
+
+
 def _validated(cls: type[_S], found: dict[str, Any], origins: dict[str, str]) -> _S:
     if found.get("timezone") is not None:
         _check_zone(str(found["timezone"]), origins["timezone"])
+    if found.get("db_url") is not None:
+        _check_store(found["db_url"], origins["db_url"])
     try:
         return cls(**found, origins=origins)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -81,10 +81,26 @@ class EventManagerDefinition(BaseModel):
 
 def checked_store(url: str) -> str:
     """The address of a store, as `open_store` takes it. Raises ValueError in words that show no password."""
-    scheme, _, rest = url.partition(":")
-    if scheme not in STORES or (scheme == "sqlite" and (not rest.startswith("///") or rest == "///")):
+    scheme = url.partition(":")[0]
+    if scheme not in STORES or (scheme == "sqlite" and sqlite_file(url) is None):
         raise ValueError("is not an address of a store; use sqlite:///PATH, mongodb://HOST:27017/NAME or memory:")
     return url
+
+
+def sqlite_file(url: str) -> str | None:
+    """The path that `sqlite:///PATH` names; None for another address. Raises ValueError for one with options."""
+    path = url.removeprefix("sqlite:///")
+    if path in (url, ""):
+        return None
+    file, options_begin, options = path.partition("?")
+    if options_begin:
+        raise ValueError(
+            f"has options, which a file takes none of: leave out {shown('?' + options)}, "
+            "or write %3F for a question mark in the file's name"
+        )
+    if file == ":memory:":
+        raise ValueError("is no file; write memory: for a store in memory")
+    return unquote(path)
 
 
 def checked_url(url: str) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from madsci_event_server.errors import CannotServe
+from madsci_event_server.errors import CannotServe, InvalidSettings
 from madsci_event_server.protocol import MAX_HEAD_BYTES
 from madsci_event_server.serving import listen
+from madsci_event_server.settings import Settings
 from tests.live_server import LiveServer
 from tests.processes import WAIT_SECONDS, Process, free_port
 
@@ -181,6 +182,29 @@ def test_a_setting_that_cannot_be_used_is_one_line() -> None:
         [line] = process.stderr.text.splitlines()
         assert "EVENT_TIMEZONE" in line
         assert "America/Chicago" in line
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("sqlite:///x.db?mode=ro", "leave out '?mode=ro', or write %3F for a question mark"),
+        ("sqlite:///:memory:", "write memory: for a store in memory"),
+        (
+            "oracle://ada:hush@host/events",
+            "'oracle://***@host/events' is not an address of a store; use sqlite:///PATH",
+        ),
+    ],
+)
+def test_an_address_of_no_store_is_named_as_it_was_given(address: str, words: str, lab: Path) -> None:
+    for flags, environment, name in (
+        ({"db_url": address}, {}, "--db: "),
+        ({}, {"EVENT_DB_URL": address}, "EVENT_DB_URL: "),
+    ):
+        with pytest.raises(InvalidSettings, match=f"^{name}") as refused:
+            Settings.read(environment, flags=flags)
+
+        assert words in str(refused.value)
+    assert not list(lab.iterdir())
 
 
 def test_a_name_with_two_addresses_listens_on_both_with_one_port() -> None:
