@@ -54,6 +54,32 @@ def test_a_signal_ends_it_cleanly_under_an_open_connection(lab: Path, number: si
         assert len(running.process.stderr.lines) == 1
 
 
+def _in_http_1_0(running: LiveServer, target: str, until: bytes = b"") -> tuple[bytes, bytes]:
+    """Head and body of what comes to who knows no HTTP/1.1: all of it, or as far as this."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=WAIT_SECONDS) as connection:
+        connection.sendall(b"GET %b HTTP/1.0\r\n\r\n" % target.encode())
+        come = b""
+        while not (until and until in come) and (part := connection.recv(1 << 16)):
+            come += part
+    head, _, body = come.partition(b"\r\n\r\n")
+    return head.lower(), body
+
+
+def test_an_answer_in_http_1_0_has_no_chunks(lab: Path) -> None:
+    with LiveServer(lab, db="memory:") as running, running.client() as client:
+        client.post("/event", json={"event_id": "a"})
+        events = client.get("/events").json()
+        for target in ("/events", "/events?number=0", "/events?number=0&level=critical"):
+            head, body = _in_http_1_0(running, target)
+            assert b"transfer-encoding" not in head
+            assert b"connection: close" in head
+            assert json.loads(body) == ({} if "critical" in target else events)
+        head, body = _in_http_1_0(running, "/events/stream?last=1", until=b'"event_id"')
+        assert b"transfer-encoding" not in head
+        assert body.startswith(b"retry: 1000\nid: ")
+        assert _in_http_1_0(running, "/nowhere")[0].startswith(b"http/1.1 404")
+
+
 def test_an_answer_comes_in_one_piece(lab: Path) -> None:
     """Head and body in two writes would mostly come apart, and wake who reads twice."""
     with (
