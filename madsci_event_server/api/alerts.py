@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -15,6 +15,7 @@ from madsci_event_server.api import alerts_documented as documented
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.bodies import read_question
 from madsci_event_server.api.context import Context, context_of
+from madsci_event_server.api.origins import refuse_foreign_pages
 from madsci_event_server.api.parameters import flag, one, only, whole_number
 from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
 from madsci_event_server.event import format_time, parse_time
@@ -29,7 +30,7 @@ _SOMEBODY: Final = "somebody"
 _MOST_SECONDS: Final = int(LONGEST_SILENCE.total_seconds())
 _State = TypeVar("_State", bound=StrEnum)
 
-router = APIRouter(prefix="/alerts")
+router = APIRouter(prefix="/alerts", dependencies=[Depends(refuse_foreign_pages)])
 
 
 @router.get("", openapi_extra=documented.LIST_ALERTS)

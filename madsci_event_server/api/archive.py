@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.bodies import read_json
 from madsci_event_server.api.context import context_of
 from madsci_event_server.api.documented import EVENT_ID, answer, described, json_body, operation
+from madsci_event_server.api.origins import refuse_foreign_pages
 from madsci_event_server.api.parameters import flag, only, whole_number
 from madsci_event_server.errors import InvalidInput, shown
 from madsci_event_server.event import MAX_ID_CHARACTERS, parse_time
@@ -19,7 +20,7 @@ DEFAULT_OLDER_THAN_DAYS: Final = 365
 MAX_DAYS: Final = 36_500
 _FIELDS: Final = ("event_ids", "before_date", "batch_size")
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(refuse_foreign_pages)])
 
 
 @router.post(
@@ -27,7 +28,7 @@ router = APIRouter()
     openapi_extra=operation(
         "Archive",
         answer("How many", {"type": "object"}, {"archived_count": 2, "message": "2 events are archived now"}),
-        refused=(413, 422, 503),
+        refused=(403, 413, 422, 503),
         body=json_body(
             "Which: ids, or all before a time",
             {
@@ -63,6 +64,7 @@ async def archive_events(request: Request) -> Response:
     openapi_extra=operation(
         "Archive",
         answer("How many", {"type": "object"}, {"deleted_count": 6, "message": "6 events ... are deleted for good"}),
+        refused=(403, 422, 503),
         query={
             "older_than_days": (
                 {"type": "integer", "minimum": 0, "maximum": MAX_DAYS, "default": DEFAULT_OLDER_THAN_DAYS},

@@ -222,6 +222,10 @@ def answer(text: str, schema: Schema, example: Any, *, headers: Mapping[str, str
 
 
 _PROBLEMS: Final[Mapping[int, tuple[str, str]]] = {
+    403: (
+        "A page of another site asks",
+        "a page of 'https://example.org' may read here, but not change this; to let it, name it in allowed_origins ...",
+    ),
     404: ("There is none", "Event with ID 01M84W00C21SPHKDZ53DPXVAZS not found"),
     409: ("It fits several", "the ids of several events begin or end with 'plate-ru': plate-run-1, plate-run-2"),
     410: ("The cursor is of another store", "after: this cursor is of another store; start again without it"),

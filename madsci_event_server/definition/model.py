@@ -1,17 +1,32 @@
 """EventManagerDefinition: what a definition may say, field by field."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidEvent, shown
 from madsci_event_server.event import EventLogLevel, parse_level
 
+ANY_ORIGIN: Final = "*"
 STORES: Final = ("sqlite", "mongodb", "mongodb+srv", "memory")
+
+
+def checked_origin(origin: str) -> str:
+    """A site as browsers write it, or `*` for any. Raises ValueError in words."""
+    if origin == ANY_ORIGIN:
+        return origin
+    try:
+        parts = urlsplit(origin)
+        usable = bool(parts.hostname) and origin == f"{parts.scheme}://{parts.netloc}".lower() and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{shown(origin)} is not a site as browsers name it; use http://HOST:PORT, or * for any")
+    return origin
 
 
 class EventManagerDefinition(BaseModel):
@@ -40,6 +55,8 @@ class EventManagerDefinition(BaseModel):
     timezone: str | None = None
     """Of timestamps that have none: an IANA name."""
     max_event_bytes: int = Field(default=1024 * 1024, ge=1024)
+    allowed_origins: list[Annotated[str, AfterValidator(checked_origin)]] = Field(default_factory=list)
+    """Sites whose pages may archive, delete and change alerts, too: `http://dashboard.lab:3000`, or `*` for all."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
 
