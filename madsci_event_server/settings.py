@@ -40,6 +40,7 @@ _READ: Final = (
     "EVENT_ALLOWED_ORIGINS",
     "EVENT_BATCH_WORKERS",
 )
+_MAX_DIGITS: Final = 18
 _EMAIL_ALERTS: Final = "EVENT_EMAIL_ALERTS"
 _PREFIXES_OF_OTHERS: Final = ("EVENT_CLIENT_", _EMAIL_ALERTS)
 _NO_SETTINGS: Final = ("manager_type", "event_client_config", "db_url_file")
@@ -284,7 +285,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
         found["allowed_origins"] = (_origins(value, "EVENT_ALLOWED_ORIGINS"), "EVENT_ALLOWED_ORIGINS")
     for variable, what in (("EVENT_MAX_EVENT_BYTES", "bytes"), ("EVENT_BATCH_WORKERS", "workers")):
         if value := environment.get(variable):
-            if not value.isdecimal():
+            if not (value.isdecimal() and len(value) <= _MAX_DIGITS):
                 raise InvalidSettings(variable, f"{shown(value)} is not a number of {what}", value=value)
             found[variable.removeprefix("EVENT_").lower()] = (int(value), variable)
     return found

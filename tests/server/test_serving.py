@@ -210,6 +210,12 @@ def test_a_setting_that_cannot_be_used_is_one_line() -> None:
         assert "America/Chicago" in line
 
 
+@pytest.mark.parametrize("number", ["1k", "-5", "9" * 5000])
+def test_what_is_no_number_is_refused_in_words(number: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^EVENT_MAX_EVENT_BYTES: .* is not a number of bytes"):
+        Settings.read({"EVENT_MAX_EVENT_BYTES": number})
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
