@@ -3,7 +3,7 @@
 import getpass
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, tzinfo
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -26,7 +26,7 @@ from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
 from madsci_event_cli.registration import COMMANDS_PANEL, NONE_MORE, command_group, register
 from madsci_event_cli.session import Session
-from madsci_event_cli.time_expressions import parse_moment, parse_span
+from madsci_event_cli.time_expressions import parse_moment_ahead, parse_span
 from madsci_event_server.errors import InvalidInput, ServerRefused
 
 if TYPE_CHECKING:
@@ -203,7 +203,9 @@ async def silence(
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why. Everybody sees it.")],
     duration: Annotated[str | None, typer.Option("--for", metavar="SPAN", help="How long: 30m, 2h, 1d.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Until when, RFC 3339, instead of --for.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Until when, instead: 18:00, tomorrow 9:00, RFC 3339.")
+    ] = None,
     rule: Annotated[str | None, typer.Option(metavar="RULE", help="Alerts of this rule.")] = None,
     alert_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="This alert alone.")] = None,
     by: _By = None,
@@ -340,18 +342,15 @@ def _write(
     session.output.documents(items, fields, (line for item in items for line in lines(item)))
 
 
+def _until(text: str, now: datetime) -> datetime:
+    return parse_moment_ahead(text, now=now, field="--until")
+
+
 def _after(text: str, now: datetime) -> datetime:
     try:
         return now + parse_span(text, field="--for")
     except OverflowError:
         raise InvalidInput("--for", "is beyond the calendar's end; give at most 30d", value=text) from None
-
-
-def _until(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
-    moment = parse_moment(text, now=now, zone=zone, field="--until")
-    if moment <= now:
-        raise InvalidInput("--until", "is in the past; give a time ahead, or --for 2h", value=text)
-    return moment
 
 
 def _myself(session: Session) -> str:
