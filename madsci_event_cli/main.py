@@ -106,6 +106,8 @@ def _system_text(error: OSError) -> str:
 def _usage_text(error: Any) -> str:
     command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
     said = error.format_message().rstrip(".").replace("\n", " ").replace("valid int range", "whole number")
+    if command == PROGRAM and said.startswith("No such option"):
+        said += "; those of a command go after it"
     return f"{said}; see {command} --help"
 
 

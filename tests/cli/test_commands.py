@@ -216,6 +216,14 @@ def test_log_with_everything(log_server: str) -> None:
     }  # fmt: skip
 
 
+def test_an_option_of_a_command_before_it_is_told_where_it_goes() -> None:
+    before, after = run_here("--level", "error", "query"), run_here("query", "--levle", "error")
+
+    assert "No such option: --level" in before.err
+    assert "those of a command go after it" in before.err
+    assert "go after it" not in after.err
+
+
 def test_bytes_that_are_no_text_are_logged_all_the_same(log_server: str) -> None:
     """An instrument writes a degree sign in Latin-1, and a script hands it on."""
     event = logged(
