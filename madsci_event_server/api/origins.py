@@ -29,7 +29,8 @@ async def refuse_foreign_pages(request: Request) -> None:
     if origin is None or request.method in _READING:
         return
     settings = context_of(request).settings
-    if not (is_allowed(origin, settings) or urlsplit(origin).netloc == request.headers.get("host")):
+    # Compared as text: what a stranger sends need not be an address.
+    if not (is_allowed(origin, settings) or origin.partition("://")[2] == request.headers.get("host")):
         raise OriginNotAllowed(
             f"a page of {shown(origin)} may read here, but not change this; to let it, name it in allowed_origins "
             "or EVENT_ALLOWED_ORIGINS"

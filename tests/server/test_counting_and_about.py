@@ -274,6 +274,8 @@ async def test_a_page_of_another_site_changes_nothing(client: httpx.AsyncClient,
 
     assert "name it in allowed_origins or EVENT_ALLOWED_ORIGINS" in detail(answer, 403)
     assert answer.headers["access-control-allow-origin"] == "*"
+    for strange in ("null", "http://[", "server"):
+        assert (await client.request(method, path, headers={"origin": strange})).status_code == 403
     for ours in ({}, {"origin": "http://server"}):
         assert (await client.request(method, path, headers=ours, content=b'{"dry_run": true}')).status_code in (
             200,
