@@ -19,7 +19,7 @@ from madsci_event_server.api.origins import refuse_foreign_pages
 from madsci_event_server.api.parameters import flag, one, only, whole_number
 from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
 from madsci_event_server.event import format_time, parse_time
-from madsci_event_server.json_text import parse_json
+from madsci_event_server.json_text import parse_json, tidy
 from madsci_event_server.storage.alert_base import Alert, AlertState, Mail, MailState
 
 MAX_LISTED: Final = 1000
@@ -210,7 +210,7 @@ def _states(request: Request, known: type[_State], default: tuple[_State, ...]) 
 async def _fields(request: Request, *known: str) -> Mapping[str, Any]:
     """The fields of a body; none where there is no body."""
     body = await read_question(request)
-    document = parse_json(body) if body.strip() else {}
+    document = tidy(parse_json(body), "body") if body.strip() else {}
     if not isinstance(document, dict):
         raise InvalidInput("body", f"must be a JSON object with {', '.join(known)}", value=document)
     for name in document:

@@ -1,6 +1,8 @@
 """Counts, names, and what the server says of itself."""
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -248,6 +250,17 @@ async def test_any_page_may_read_us_as_it_may_madsci(client: httpx.AsyncClient) 
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "X-Next-Cursor" in answer.headers["access-control-expose-headers"]
     assert preflight.status_code == 200
+
+
+async def test_a_lab_may_be_in_a_directory_whose_name_is_no_text(settings: Settings, lab: Path) -> None:
+    odd = lab / "lab\udcff"
+    app = create_app(settings.model_copy(update={"lab_directory": odd, "db_url": SecretStr("sqlite:///events.db")}))
+    async with app.router.lifespan_context(app), a_client(app) as client:
+        shown = (await get(client, "/settings"))["settings"]
+        health = await get(client, "/health")
+
+    assert shown["lab_directory"] == str(lab / "lab\ufffd")
+    assert str(lab / "lab\ufffd" / "events.db") in json.dumps(health, ensure_ascii=False)
 
 
 PAGE = {"origin": "http://dashboard.example"}
