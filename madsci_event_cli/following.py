@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
-from madsci_event_cli.connection import check, not_ours, reaching
+from madsci_event_cli.connection import check, json_body, not_ours, reaching
 from madsci_event_server.errors import ServerError, ServerRefused, ServerUnreachable, UnexpectedAnswer
 
 PATH: Final = "events/stream"
@@ -179,13 +179,14 @@ class Follower:
 
     def _request(self, last: int) -> dict[str, Any]:
         place = {"after": self._cursor} if self._cursor else {"last": str(last)} if last else {}
-        headers = {"Accept": "text/event-stream"}
+        accepted = {"Accept": "text/event-stream"}
         if self._query.get("selector") is None:
-            return {"method": "GET", "url": PATH, "params": [*self._parameters, *place.items()], "headers": headers}
+            return {"method": "GET", "url": PATH, "params": [*self._parameters, *place.items()], "headers": accepted}
         body = {name: value for name, value in self._query.items() if name not in ("order", "limit", "after")}
         if self._cursor:
-            return {"method": "POST", "url": PATH, "json": body | place, "headers": headers}
-        return {"method": "POST", "url": PATH, "json": body, "params": place, "headers": headers}
+            body, place = body | place, {}
+        sent = json_body(body)
+        return {"method": "POST", "url": PATH, "params": place, **sent, "headers": accepted | sent["headers"]}
 
     def _timeout(self) -> httpx.Timeout:
         return httpx.Timeout(self._patience.silence_seconds, connect=min(5.0, self._patience.silence_seconds))

@@ -48,7 +48,9 @@ def run(
     invocation = Invocation(Session(stdin, stdout, stderr, environment))
     try:
         command = typer.main.get_command(app)
-        answer = command.main(list(arguments) or ["--help"], PROGRAM, standalone_mode=False, obj=invocation)
+        answer = command.main(
+            [_as_text(argument) for argument in arguments] or ["--help"], PROGRAM, standalone_mode=False, obj=invocation
+        )
     except (ReaderGone, BrokenPipeError):
         _let_go(stdout)
         return ExitCode.OK
@@ -57,6 +59,13 @@ def run(
             _let_go(stdout)
         return _report(error, invocation.session.diagnostics)
     return int(answer or ExitCode.OK)
+
+
+def _as_text(argument: str) -> str:
+    """The argument with U+FFFD for each byte that is not UTF-8, as what cannot be sent; names of files stay."""
+    if argument.isascii() or os.path.lexists(argument):
+        return argument
+    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in argument)
 
 
 def _report(error: BaseException, diagnostics: Diagnostics) -> ExitCode:
@@ -97,6 +106,8 @@ def _system_text(error: OSError) -> str:
 def _usage_text(error: Any) -> str:
     command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
     said = error.format_message().rstrip(".").replace("\n", " ").replace("valid int range", "whole number")
+    if command == PROGRAM and said.startswith("No such option"):
+        said += "; those of a command go after it"
     return f"{said}; see {command} --help"
 
 

@@ -23,6 +23,7 @@ from madsci_event_cli.connection import (
     base_url,
     certificates,
     check,
+    json_body,
     not_ours,
     object_in,
     parsed,
@@ -200,6 +201,8 @@ class EventReader:
         return parsed(await self._ask(method, path, **options), self.address, needs)
 
     async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        if "json" in options:
+            options |= json_body(options.pop("json"))
         with reaching(self.address):
             return await self._client.request(method, path, **options)
 

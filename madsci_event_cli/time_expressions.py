@@ -34,6 +34,10 @@ _DAY_AND_CLOCK = re.compile(r"(?P<day>[a-z]+)?(?:\s+at)?\s*(?P<clock>\d{1,2}:\d{
 _EPOCH_SECONDS = re.compile(r"\d{9,10}(?:\.\d+)?")
 _EPOCH_MILLISECONDS = re.compile(r"\d{12,13}")
 
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?")
+_DAY: Final = timedelta(days=1)
+
+_EXAMPLES_AHEAD = "18:00, tomorrow 9:00, 2026-11-23T14:05:00Z"
 _EXAMPLES = "15m, 2h30m, yesterday, monday 9:00, 14:05, 2026-11-23T14:05:00Z"
 
 
@@ -51,6 +55,25 @@ def parse_moment(text: str, *, now: datetime, zone: tzinfo | None = None, field:
         raise InvalidInput(field, f"{shown(text)} is out of the calendar's range (years 1 to 9999)") from None
     except ValueError:
         raise InvalidInput(field, _not_a_moment(cleaned), value=text) from None
+
+
+def parse_moment_ahead(text: str, *, now: datetime, zone: tzinfo | None = None, field: str = "time") -> datetime:
+    """The instant after `now` that `text` means, as `parse_moment` reads it; but a time of day is the next such time.
+
+    Also takes `tomorrow` and `tomorrow 9:00`. Raises InvalidInput that names `field`, for what is past, too.
+    """
+    words = text.lower().split()
+    try:
+        if words[:1] == ["tomorrow"]:
+            moment = parse_moment(" ".join(["today", *words[1:]]), now=now + _DAY, zone=zone)
+        else:
+            ahead = len(words) == 1 and _CLOCK.fullmatch(words[0]) is not None
+            moment = parse_moment(text, now=now + _DAY * ahead, zone=zone)
+    except InvalidInput:
+        raise InvalidInput(field, f"{shown(text)} is not a time; use {_EXAMPLES_AHEAD}", value=text) from None
+    if moment <= now:
+        raise InvalidInput(field, f"{shown(text)} is in the past; use {_EXAMPLES_AHEAD}", value=text)
+    return moment
 
 
 def parse_span(text: str, *, field: str = "duration") -> timedelta:

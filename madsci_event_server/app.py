@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -26,6 +25,7 @@ from madsci_event_server.api import (
 from madsci_event_server.api.context import Context
 from madsci_event_server.api.door import Door
 from madsci_event_server.api.events import PostEvent, PostEvents
+from madsci_event_server.api.origins import BrowserAnswers
 from madsci_event_server.api.problems import Answered
 from madsci_event_server.elsewhere import following_others
 from madsci_event_server.ingest import Ingest, utc_now
@@ -34,8 +34,6 @@ from madsci_event_server.settings import Settings
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore, PackingStore
 from madsci_event_server.workers import WORTH_A_WORKER, Judges, Workers, Worth, spare_cores
-
-_TOLD_TO_BROWSERS = ["Event-Outcome", "Link", "Retry-After", "X-Next-Cursor"]
 
 
 class EventServer(FastAPI):
@@ -103,13 +101,7 @@ def create_app(settings: Settings, *, worth: Worth = WORTH_A_WORKER) -> EventSer
     for router in app.state.routers:
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=_TOLD_TO_BROWSERS,
-    )
+    app.add_middleware(BrowserAnswers, settings=settings)
     app.add_middleware(Door)
     return app
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Final
 
+from madsci_event_server.definition.model import checked_store
 from madsci_event_server.errors import InvalidSettings
 from madsci_event_server.event import Event
 from madsci_event_server.query import EventQuery
@@ -57,6 +58,11 @@ async def copy_store(
     """
     if source == target:
         raise InvalidSettings("TO", "is the same as FROM; name another store")
+    for argument, url in (("FROM", source), ("TO", target)):
+        try:
+            checked_store(url)
+        except ValueError as error:
+            raise InvalidSettings(argument, str(error), value=url) from None
     _check_there(source, lab_directory)
     if is_mongodb(source):
         async with open_madsci(source) as madsci:

@@ -8,6 +8,7 @@ MadsciEventsError
 |   |-- InvalidSettings      an environment variable, flag or definition that cannot be used
 |   |   `-- InvalidDefinition  a definition file, with the line of everything that is wrong in it
 |   `-- TooLarge             a body over the limit (413)
+|-- OriginNotAllowed         a page of another site may not do this (403)
 |-- NotFound                 there is no such event, alert ... (404)
 |-- Ambiguous                part of an id that fits several (409)
 |-- CursorExpired            a cursor from another store, or of rows that are gone (410)
@@ -114,6 +115,10 @@ class Ambiguous(MadsciEventsError):
 
 class CursorExpired(MadsciEventsError):
     """The cursor belongs to another store, or to a place that no longer exists: start afresh without it."""
+
+
+class OriginNotAllowed(MadsciEventsError):
+    """A page of another site asks, by an operator's browser, for what only our own and named ones may do."""
 
 
 class NotOffered(MadsciEventsError):

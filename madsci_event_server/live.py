@@ -8,7 +8,7 @@ knows of commits made elsewhere, by another server on the same store, calls `Com
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, Self
 
@@ -17,9 +17,10 @@ from madsci_event_server.errors import CursorExpired, Overloaded, QueryTimedOut,
 from madsci_event_server.event import format_time
 from madsci_event_server.ingest import Commits
 from madsci_event_server.json_text import encode_json
+from madsci_event_server.looking import MAX_PAGE, Looking, LookingBack
 from madsci_event_server.query import Cursor, EventQuery
-from madsci_event_server.recent import JUDGED_AT_ONCE, Channel, RecentEvents, event_frame, stream_message
-from madsci_event_server.storage.base import EventStore, Page, Run, RunStore, StoredEvent
+from madsci_event_server.recent import Channel, RecentEvents, event_frame, stream_message
+from madsci_event_server.storage.base import EventStore, Run, RunStore, StoredEvent
 
 HEARTBEAT_SECONDS: Final = 10.0
 MAX_READERS: Final = 2000
@@ -27,7 +28,6 @@ RETRY_MS: Final = 1000
 """How long a reader should wait before it comes back."""
 STORE_RETRY_MS: Final = 5000
 _FIRST_PAGE: Final = 200
-_MAX_PAGE: Final = 2000
 _PAGE_BYTES: Final = 512 * 1024
 _FIRST_RUN: Final = 200
 _MAX_RUN: Final = 8000
@@ -38,8 +38,8 @@ _RUNS_AHEAD: Final = 2
 """How many runs are read while one is sent: one alone would begin only when the event loop is done with the socket."""
 _READERS_AHEAD: Final = 32
 """With more readers than that none reads ahead: runs that wait cost memory, and others have need of the processor."""
-_WIDER: Final = 8
-"""How many times as far back to look for the last n when too few were found."""
+_LOOKED_AT_FIRST: Final = 10_000
+"""How far back the last n are looked for before a reader is greeted; further back it takes as long as it takes."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -123,40 +123,16 @@ class LiveStream:
             return Reader(self, query, place)
         if not last:
             return Reader(self, query, head)
-        return Reader(self, query, await self._before_last(query, head, last), new_until=head)
-
-    async def _before_last(self, query: EventQuery, head: int, number: int) -> int:
-        """The place after which `number` events match now, or 0 where there are fewer."""
-        query = query.resolved(self.store.names_directory)
-        end, back = head, number
-        found: deque[int] = deque()
-        while end > 0 and len(found) < number:
-            start = max(0, head - back)
-            earlier = [stored.seq async for stored in self._between(query, start, end)]
-            found.extendleft(reversed(earlier[len(found) - number :]))
-            end, back = start, back * _WIDER
-        return found[0] - 1 if len(found) == number else 0
-
-    async def _between(self, query: EventQuery, start: int, end: int) -> AsyncIterator[StoredEvent]:
-        while start < end:
-            page = await self.store.find(self.received_after(query, start, min(_MAX_PAGE, end - start)))
-            for stored in page.events:
-                if stored.seq > end:
-                    return
-                yield stored
-            if page.next is None:
-                return
-            start = page.events[-1].seq
+        looking = LookingBack(store, query.resolved(store.names_directory), head, last)
+        while looking.place is None and looking.start >= head - _LOOKED_AT_FIRST:
+            await looking.look()
+        return Reader(self, query, looking.place or 0, new_until=head, looking=looking)
 
     # --- For its readers ---
 
     def cursor(self, seq: int) -> str:
         """A place, as readers are told it."""
         return Cursor(self.store.store_id, "r", seq).encode()
-
-    def received_after(self, query: EventQuery, seq: int, limit: int) -> EventQuery:
-        """What the query finds after a place, in received order."""
-        return query.model_copy(update={"order": "received", "after": self.cursor(seq), "limit": limit})
 
     @contextlib.contextmanager
     def channel(self, query: EventQuery, seq: int) -> Iterator[Channel]:
@@ -214,16 +190,27 @@ class _Ahead(NamedTuple):
 class Reader:
     """One reader of the stream, and the place up to which it was told everything that matches."""
 
-    def __init__(self, live: LiveStream, query: EventQuery, seq: int, *, new_until: int = 0) -> None:
-        """From `seq` on. It has been told of nothing up to `new_until`: no event there is news of an older one."""
+    def __init__(
+        self,
+        live: LiveStream,
+        query: EventQuery,
+        seq: int,
+        *,
+        new_until: int = 0,
+        looking: LookingBack | None = None,
+    ) -> None:
+        """From `seq` on, or from the place that is still being looked for: until then it is told of no event.
+
+        It has been told of nothing up to `new_until`: no event there is news of an older one.
+        """
         self._live = live
         self._query = query
         self._seq = self._began = seq
         self._new_until = new_until
         self._page_size, self._run_size = _FIRST_PAGE, _FIRST_RUN
         self._purged_told = 0
-        self._judged_at_once = 0
-        """How many events of each page are judged here; 0 where the store finds those that match."""
+        self._looking_back = looking
+        self._looking = Looking(live.store)
         self._runs = live.store if isinstance(live.store, RunStore) and not query.filters else None
         self._ahead: deque[_Ahead] = deque()
 
@@ -234,21 +221,37 @@ class Reader:
         """
         live = self._live
         beats = live.beats
-        with live.channel(self._query, self._seq) as channel:
+        with live.channel(self._query, max(self._seq, self._new_until)) as channel:
             try:
                 yield sse.retry(RETRY_MS) + self._message("hello", version=live.version)
                 while not live.stopping.is_set():
-                    for part in await self._next(channel):
-                        yield part
+                    begun = await self._has_begun()
+                    if begun:
+                        for part in await self._next(channel):
+                            yield part
                     if live.beats != beats:
                         beats = live.beats
                         yield self._message("heartbeat")
-                    await live.news(self._seq, beats)
+                    if begun:
+                        await live.news(self._seq, beats)
                 yield self._bye("the server is stopping", RETRY_MS)
             except (StoreError, QueryTimedOut) as error:
                 yield self._bye(str(error), STORE_RETRY_MS)
             finally:
                 await self._drop_ahead()
+
+    async def _has_begun(self) -> bool:
+        """Whether it is known where to begin; if not, it is looked for a little further."""
+        looking = self._looking_back
+        if looking is None:
+            return True
+        if looking.place is None:
+            await looking.look()
+        if looking.place is None:
+            return False
+        self._seq = self._began = looking.place
+        self._looking_back = None
+        return True
 
     async def _next(self, channel: Channel) -> Sequence[bytes]:
         """The next messages, in parts; none when there are none just now."""
@@ -270,7 +273,9 @@ class Reader:
             return await self._run(self._runs)
         live = self._live
         known = live.committed.seq  # what is committed so far the store has, too; it may have more
-        events, end = await self._page(self._query.resolved(live.store.names_directory))
+        query = self._query.resolved(live.store.names_directory)
+        events, end = await self._looking.after(query, self._seq, self._page_size)
+        self._page_size = _next_size(events)
         if end is None:
             end = max(known, events[-1].seq) if events else known
         parts = [stream_message(live.store.store_id, stored, again=self._was_passed(stored)) for stored in events]
@@ -311,36 +316,6 @@ class Reader:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
 
-    async def _page(self, query: EventQuery) -> tuple[Sequence[StoredEvent], int | None]:
-        """The next matching events, and the place up to which they are all; None: as far as the store goes."""
-        live = self._live
-        if not self._judged_at_once:
-            try:
-                page = await live.store.find(live.received_after(query, self._seq, self._page_size))
-            except QueryTimedOut:
-                # Few match among very many. Judged here, some at a time, they are got through in the end.
-                self._judged_at_once = JUDGED_AT_ONCE
-            else:
-                self._page_size = _next_size(page.events)
-                return page.events, None if page.next is None else page.events[-1].seq
-        page = await self._page_to_judge(query.without_content())
-        matching = [stored for stored in page.events if query.matches(stored.event)]
-        if page.next is None:
-            self._judged_at_once = 0
-            return matching, None
-        return matching, page.events[-1].seq
-
-    async def _page_to_judge(self, query: EventQuery) -> Page:
-        live = self._live
-        while True:
-            try:
-                return await live.store.find(live.received_after(query, self._seq, self._judged_at_once))
-            except QueryTimedOut:
-                # A store under load reads fewer in its time.
-                self._judged_at_once //= 2
-                if not self._judged_at_once:
-                    raise
-
     def _was_passed(self, stored: StoredEvent) -> bool:
         """Whether this is a raised event that the reader may have been told of in its earlier place."""
         if stored.seq <= self._new_until and stored.first_seq <= self._began:
@@ -373,4 +348,4 @@ class Reader:
 
 def _next_size(events: Sequence[StoredEvent]) -> int:
     average = sum(len(stored.body) for stored in events) // max(len(events), 1) + 1
-    return max(1, min(_MAX_PAGE, _PAGE_BYTES // average))
+    return max(1, min(MAX_PAGE, _PAGE_BYTES // average))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from madsci_event_server.errors import InvalidQuery, shown
 
@@ -17,6 +17,23 @@ def compile_regex(
     pattern: str, field: str, *, ignore_case: bool = False, dot_all: bool = False, lines: bool = False
 ) -> Callable[[str], bool]:
     """Whether an RE2 pattern is anywhere in a text. Raises InvalidQuery with RE2's own reason."""
+    search = _compiled(pattern, field, _flags(ignore_case=ignore_case, dot_all=dot_all, lines=lines)).search
+    return lambda text: search(text.encode()) is not None
+
+
+def regex_size(
+    pattern: str, field: str, *, ignore_case: bool = False, dot_all: bool = False, lines: bool = False
+) -> int:
+    """How many instructions the pattern is made into. Raises as `compile_regex`."""
+    flags = _flags(ignore_case=ignore_case, dot_all=dot_all, lines=lines)
+    return int(_compiled(pattern, field, flags).programsize)
+
+
+def _flags(*, ignore_case: bool, dot_all: bool, lines: bool) -> str:
+    return "".join(letter for letter, on in (("i", ignore_case), ("s", dot_all), ("m", lines)) if on)
+
+
+def _compiled(pattern: str, field: str, flags: str) -> Any:
     import re2  # heavy, and few queries have one
 
     if len(pattern) > MAX_REGEX_CHARACTERS:
@@ -24,10 +41,9 @@ def compile_regex(
     options = re2.Options()
     options.log_errors = False
     options.max_mem = _MAX_PATTERN_BYTES
-    flags = "".join(letter for letter, on in (("i", ignore_case), ("s", dot_all), ("m", lines)) if on)
     try:
         # Of bytes, as of a string re2 also computes where in it the match is: that takes as long again.
-        search = re2.compile((f"(?{flags}){pattern}" if flags else pattern).encode(), options).search
+        return re2.compile((f"(?{flags}){pattern}" if flags else pattern).encode(), options)
     except UnicodeEncodeError:
         raise InvalidQuery(field, f"{shown(pattern)} holds half a surrogate pair, which is in no text") from None
     except re2.error as error:
@@ -35,7 +51,6 @@ def compile_regex(
         raise InvalidQuery(
             field, f"{shown(pattern)} is not an RE2 pattern: {reason} (no look-around or back references)"
         ) from None
-    return lambda text: search(text.encode()) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,5 @@
-"""Uvicorn's HTTP protocol: refuses what is no request in our words, and a head that has no end; writes answers whole.
+"""Uvicorn's HTTP protocol: refuses what is no request in our words, and a head that has no end; writes answers whole,
+and in HTTP/1.0 to who asks in it.
 
 An answer's head and body go out in one write: each write is a call of the system, and a packet that wakes who reads.
 """
@@ -6,6 +7,7 @@ An answer's head and body go out in one write: each write is a call of the syste
 import asyncio
 from typing import Any, Final
 
+from starlette.types import Message
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from madsci_event_server.json_text import encode_json
@@ -44,6 +46,12 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # whichever
         else:
             self._head_bytes = 0
 
+    def on_headers_complete(self) -> None:
+        """A request's head has ended; of httptools, as h11 looks after HTTP/1.0 itself."""
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.0" and self.cycle is not None:
+            _send_without_chunks(self.cycle)
+
     def send_400_response(self, msg: str) -> None:
         """Uvicorn's answer to what its parser cannot read, in the shape of every other refusal."""
         self._refuse(b"400 Bad Request", _NO_REQUEST)
@@ -64,6 +72,22 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # whichever
         lines = [b"HTTP/1.1 " + status, *(b"%b: %b" % header for header in headers), b"", body]
         self.transport.write(b"\r\n".join(lines))
         self.transport.close()
+
+
+def _send_without_chunks(cycle: Any) -> None:
+    """Lets an answer of unknown length end with its connection: HTTP/1.0 knows no chunks, and would read their sizes.
+
+    Uvicorn closes after each answer to HTTP/1.0, but sends chunks whatever the version where no length is given.
+    """
+    send = cycle.send
+    cycle.chunked_encoding = False
+
+    async def send_as_it_is(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    cycle.send = send_as_it_is
 
 
 class _Gathering:

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 
 from madsci_event_server.definition import Definition, find_definition, load_definition, read_secret
 from madsci_event_server.definition.email_settings import REDACTED, EmailAlertsConfig, parse_email_alerts
+from madsci_event_server.definition.model import ANY_ORIGIN as ANY_ORIGIN
+from madsci_event_server.definition.model import checked_origin, checked_store
 from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidSettings, shown
 from madsci_event_server.event import EventLogLevel, new_event_id, parse_level
 from madsci_event_server.json_text import parse_json
@@ -35,8 +37,10 @@ _READ: Final = (
     "EVENT_ALERT_LEVEL",
     "EVENT_TIMEZONE",
     "EVENT_MAX_EVENT_BYTES",
+    "EVENT_ALLOWED_ORIGINS",
     "EVENT_BATCH_WORKERS",
 )
+_MAX_DIGITS: Final = 18
 _EMAIL_ALERTS: Final = "EVENT_EMAIL_ALERTS"
 _PREFIXES_OF_OTHERS: Final = ("EVENT_CLIENT_", _EMAIL_ALERTS)
 _NO_SETTINGS: Final = ("manager_type", "event_client_config", "db_url_file")
@@ -71,6 +75,8 @@ class Settings(BaseModel):
     max_event_bytes: int = Field(default=DEFAULT_MAX_EVENT_BYTES, ge=1024)
     batch_workers: int | None = Field(default=None, ge=0, le=64)
     """How many programs beside the server read large batches; None: one a core that it can spare, at most 4."""
+    allowed_origins: tuple[str, ...] = ()
+    """Sites whose pages may archive, delete and change alerts, beside our own."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
     lab_directory: Path = Field(default_factory=Path.cwd)
@@ -275,12 +281,21 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
         found["alert_level"] = (_level(value, "EVENT_ALERT_LEVEL"), "EVENT_ALERT_LEVEL")
     if value := environment.get("EVENT_TIMEZONE"):
         found["timezone"] = (value, "EVENT_TIMEZONE")
+    if value := environment.get("EVENT_ALLOWED_ORIGINS"):
+        found["allowed_origins"] = (_origins(value, "EVENT_ALLOWED_ORIGINS"), "EVENT_ALLOWED_ORIGINS")
     for variable, what in (("EVENT_MAX_EVENT_BYTES", "bytes"), ("EVENT_BATCH_WORKERS", "workers")):
         if value := environment.get(variable):
-            if not value.isdecimal():
+            if not (value.isdecimal() and len(value) <= _MAX_DIGITS):
                 raise InvalidSettings(variable, f"{shown(value)} is not a number of {what}", value=value)
             found[variable.removeprefix("EVENT_").lower()] = (int(value), variable)
     return found
+
+
+def _origins(text: str, variable: str) -> list[str]:
+    try:
+        return [checked_origin(origin.strip()) for origin in text.split(",") if origin.strip()]
+    except ValueError as error:
+        raise InvalidSettings(variable, str(error), value=text) from None
 
 
 def _bind_address(address: str) -> tuple[str, int]:
@@ -306,9 +321,19 @@ def _check_zone(name: str, origin: str) -> None:
         ) from None
 
 
+def _check_store(url: SecretStr | str, origin: str) -> None:
+    text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    try:
+        checked_store(text)
+    except ValueError as error:
+        raise InvalidSettings(origin, f"{shown(without_credentials(text))} {error}", value=text) from None
+
+
 def _validated(cls: type[_S], found: dict[str, Any], origins: dict[str, str]) -> _S:
     if found.get("timezone") is not None:
         _check_zone(str(found["timezone"]), origins["timezone"])
+    if found.get("db_url") is not None:
+        _check_store(found["db_url"], origins["db_url"])
     try:
         return cls(**found, origins=origins)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 import getpass
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, tzinfo
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -26,8 +26,8 @@ from madsci_event_cli.diagnostics import ExitCode
 from madsci_event_cli.filters import FILTER_OPTIONS, query_document
 from madsci_event_cli.registration import COMMANDS_PANEL, NONE_MORE, command_group, register
 from madsci_event_cli.session import Session
-from madsci_event_cli.time_expressions import parse_moment, parse_span
-from madsci_event_server.errors import InvalidInput
+from madsci_event_cli.time_expressions import parse_moment_ahead, parse_span
+from madsci_event_server.errors import InvalidInput, ServerRefused
 
 if TYPE_CHECKING:
     from madsci_event_cli.reader import EventReader
@@ -59,6 +59,8 @@ _ALERT: Final = {"alert_id": str, "state": str, "log_level": int, "source": str,
 _MAIL: Final = {"mail_id": str, "state": str, "created_at": str, "recipients": list, "subject": str}
 _SILENCE: Final = {"silence_id": str, "active": bool, "expires_at": str, "matcher": dict, "reason": str}
 """What an answer must hold to be one of ours."""
+_END: Final = "expires_at"
+"""How the server calls the end of a silence, which is `--for` or `--until` to whoever types it."""
 _SILENCE_FIELDS: Final = ("silence_id", "active", "expires_at", "matcher", "reason", "author")
 
 _Id = Annotated[
@@ -201,7 +203,9 @@ async def silence(
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why. Everybody sees it.")],
     duration: Annotated[str | None, typer.Option("--for", metavar="SPAN", help="How long: 30m, 2h, 1d.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Until when, RFC 3339, instead of --for.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Until when, instead: 18:00, tomorrow 9:00, RFC 3339.")
+    ] = None,
     rule: Annotated[str | None, typer.Option(metavar="RULE", help="Alerts of this rule.")] = None,
     alert_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="This alert alone.")] = None,
     by: _By = None,
@@ -213,23 +217,26 @@ async def silence(
     if (duration is None) == (until is None):
         raise InvalidInput("--for", "or --until must say when it ends; give one of them")
     now = session.clock()
-    ends = now + parse_span(duration, field="--for") if duration is not None else _until(until or "", now)
+    ends = _after(duration, now) if duration is not None else _until(until or "", now)
     matcher = query_document(filters, now=now)
     async with session.reader() as reader:
         if alert_id is not None:
             alert_id = str((await reader.document("GET", f"alerts/{quote(alert_id, safe='')}", _ALERT))["alert_id"])
         named = {"rule": rule, "alert_id": alert_id}
-        answer = await reader.document(
-            "POST",
-            "alerts/silences",
-            _SILENCE,
-            json={
-                "matcher": matcher | {name: value for name, value in named.items() if value is not None},
-                "expires_at": ends.isoformat(),
-                "reason": reason,
-                "author": by or _myself(session),
-            },
-        )
+        asked = {
+            "matcher": matcher | {name: value for name, value in named.items() if value is not None},
+            _END: ends.isoformat(),
+            "reason": reason,
+            "author": by or _myself(session),
+        }
+        try:
+            answer = await reader.document("POST", "alerts/silences", _SILENCE, json=asked)
+        except ServerRefused as refusal:
+            field, _, problem = refusal.reason.partition(": ")
+            if field != _END:
+                raise
+            option = "--until" if duration is None else "--for"
+            raise ServerRefused(refusal.status, f"{option}: {problem}") from None
     session.output.document(answer, [silence_line(answer, session.output.zone)])
     return ExitCode.OK
 
@@ -335,11 +342,15 @@ def _write(
     session.output.documents(items, fields, (line for item in items for line in lines(item)))
 
 
-def _until(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
-    moment = parse_moment(text, now=now, zone=zone, field="--until")
-    if moment <= now:
-        raise InvalidInput("--until", "is in the past; give a time ahead, or --for 2h", value=text)
-    return moment
+def _until(text: str, now: datetime) -> datetime:
+    return parse_moment_ahead(text, now=now, field="--until")
+
+
+def _after(text: str, now: datetime) -> datetime:
+    try:
+        return now + parse_span(text, field="--for")
+    except OverflowError:
+        raise InvalidInput("--for", "is beyond the calendar's end; give at most 30d", value=text) from None
 
 
 def _myself(session: Session) -> str:

@@ -1,6 +1,7 @@
 """`log`: send one event from a shell."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -175,9 +176,17 @@ def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_json)
+        return json.loads(text, parse_constant=_no_json, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
+
+
+def _finite(text: str) -> float:
+    """1e400 is a word, too: it is beyond the numbers there are."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
 
 
 def _no_json(name: str) -> None:

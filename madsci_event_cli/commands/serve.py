@@ -56,7 +56,7 @@ def serve(
 
     It runs with the definition in or below the lab's directory, *.manager.yaml, if there is one. Options go before the
     environment, and that before the definition: EVENT_SERVER_URL (where to listen), EVENT_DB_URL, EVENT_ALERT_LEVEL,
-    EVENT_EMAIL_ALERTS, EVENT_TIMEZONE, EVENT_MAX_EVENT_BYTES, EVENT_BATCH_WORKERS.
+    EVENT_EMAIL_ALERTS, EVENT_TIMEZONE, EVENT_MAX_EVENT_BYTES, EVENT_ALLOWED_ORIGINS, EVENT_BATCH_WORKERS.
     """
     # The server's modules take a second to load, and no other command needs them.
     from madsci_event_server.settings import Settings, chosen_definition

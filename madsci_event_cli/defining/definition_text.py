@@ -42,6 +42,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "port": 8001,
     "alert_level": "ERROR",
     "max_event_bytes": 1024 * 1024,
+    "allowed_origins": [],
     "db_url": "sqlite:///.madsci/events/events.db",
 }
 
@@ -69,6 +70,9 @@ port: {port}
 
 # What clients dial, where that is another address (behind a proxy): http://lab-server:8001/
 url: {url}
+
+# Sites whose pages may archive and delete events and change alerts, too: [http://dashboard.lab:3000]. Any may read.
+allowed_origins: {allowed_origins}
 
 # A certificate and its key, PEM. Both make it https.
 tls_cert: {tls_cert}

@@ -7,7 +7,16 @@ from typing import Any, Final
 import httpx
 
 from madsci_event_cli.addresses import shown_address
-from madsci_event_cli.connection import TIMEOUT, USER_AGENT, base_url, certificates, not_ours, parsed, reaching
+from madsci_event_cli.connection import (
+    TIMEOUT,
+    USER_AGENT,
+    base_url,
+    certificates,
+    json_body,
+    not_ours,
+    parsed,
+    reaching,
+)
 from madsci_event_server.errors import ServerRefused, ServerUnreachable
 
 PAUSES_SECONDS: Final = (0.2, 0.6)
@@ -38,7 +47,7 @@ def send(server: str, event: Mapping[str, Any], *, sleep: Callable[[float], None
 def _send_once(client: httpx.Client, base: str, event: Mapping[str, Any]) -> bytes:
     address = shown_address(base)
     with reaching(address):
-        response = client.post(f"{base}event", json=event)
+        response = client.post(f"{base}event", **json_body(event))
     stored = parsed(response, address)
     # Only an answer that holds the event acknowledges it: any service may say 200 and {}.
     if event["event_id"] not in (stored.get("event_id"), stored.get("_id")):

@@ -1,7 +1,7 @@
 """Counting events that are at hand: facets, totals and a histogram, as the server would count them."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -40,6 +40,11 @@ def facet_value(event: Event, field: str) -> str | None:
     return event.ids.get(field) if field in ID_FIELDS else None
 
 
+def second_of(event: Event) -> int:
+    """The second since 1970 in which it happened."""
+    return time_to_us(event.event_timestamp) // 1_000_000
+
+
 class Tally:
     """Counts as events pass by. A field that is filtered on is counted as if it were not."""
 
@@ -54,20 +59,32 @@ class Tally:
 
     def add(self, event: Event) -> None:
         """Counts one event."""
-        self._total += 1
-        for named in event.named_ids:
-            self._names[named.field, named.id] = named.name
+        self.learn({(named.field, named.id): named.name for named in event.named_ids})
+        if self.count(event, 1):
+            self.mark({(second_of(event), event.log_level): 1})
+
+    def count(self, event: Event, number: int) -> bool:
+        """Counts so many events by their values, all alike in them and in what is filtered; whether they match."""
+        self._total += number
         matches = self._query.matches(event)
         if matches:
-            self._matching += 1
-            second = time_to_us(event.event_timestamp) // 1_000_000
-            self._seconds.setdefault(second, Counter())[event.log_level] += 1
+            self._matching += number
         for field, counter in self._counters.items():
             query = self._widened.get(field)
             if (matches if query is None else query.matches(event)) and (
                 value := facet_value(event, field)
             ) is not None:
-                counter[value] += 1
+                counter[value] += number
+        return matches
+
+    def mark(self, matching: Mapping[tuple[int, EventLogLevel], int]) -> None:
+        """Counts events that match over time: how many of a level there are in a second."""
+        for (second, level), number in matching.items():
+            self._seconds.setdefault(second, Counter())[level] += number
+
+    def learn(self, names: Mapping[tuple[str, str], str]) -> None:
+        """Takes in what ids are called."""
+        self._names.update(names)
 
     def counts(self, columns: int) -> Counts:
         """What was counted; the histogram has at most `columns` buckets."""

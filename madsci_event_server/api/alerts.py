@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -15,10 +15,11 @@ from madsci_event_server.api import alerts_documented as documented
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.bodies import read_question
 from madsci_event_server.api.context import Context, context_of
+from madsci_event_server.api.origins import refuse_foreign_pages
 from madsci_event_server.api.parameters import flag, one, only, whole_number
 from madsci_event_server.errors import InvalidInput, InvalidQuery, shown
 from madsci_event_server.event import format_time, parse_time
-from madsci_event_server.json_text import parse_json
+from madsci_event_server.json_text import parse_json, tidy
 from madsci_event_server.storage.alert_base import Alert, AlertState, Mail, MailState
 
 MAX_LISTED: Final = 1000
@@ -29,7 +30,7 @@ _SOMEBODY: Final = "somebody"
 _MOST_SECONDS: Final = int(LONGEST_SILENCE.total_seconds())
 _State = TypeVar("_State", bound=StrEnum)
 
-router = APIRouter(prefix="/alerts")
+router = APIRouter(prefix="/alerts", dependencies=[Depends(refuse_foreign_pages)])
 
 
 @router.get("", openapi_extra=documented.LIST_ALERTS)
@@ -209,7 +210,7 @@ def _states(request: Request, known: type[_State], default: tuple[_State, ...]) 
 async def _fields(request: Request, *known: str) -> Mapping[str, Any]:
     """The fields of a body; none where there is no body."""
     body = await read_question(request)
-    document = parse_json(body) if body.strip() else {}
+    document = tidy(parse_json(body), "body") if body.strip() else {}
     if not isinstance(document, dict):
         raise InvalidInput("body", f"must be a JSON object with {', '.join(known)}", value=document)
     for name in document:

@@ -111,12 +111,13 @@ _BY: Final = json_body(
 )
 _NOTHING: Final = json_body("Nothing needs to be said", {"type": "object"}, {"Nothing": {}}, required=False)
 _FOUND: Final = (404, 409, 422, 503)
+_CHANGED: Final = (403, *_FOUND)
 _BY_ADA: Final = {"by": "ada", "at": _TIME}
 
 
 def _done_to_it(example: Schema) -> Schema:
     """A route by which somebody says something of an alert."""
-    return operation(TAG, answer("The alert as it is now", _AN_ALERT, _ALERT | example), refused=_FOUND, body=_BY)
+    return operation(TAG, answer("The alert as it is now", _AN_ALERT, _ALERT | example), refused=_CHANGED, body=_BY)
 
 
 LIST_ALERTS: Final = operation(
@@ -147,6 +148,7 @@ LIST_SILENCES: Final = operation(
 SILENCE: Final = operation(
     TAG,
     answer("The silence", _A_SILENCE, _SILENCE),
+    refused=(403, 422, 503),
     body=json_body(
         "What, until when, why and by whom",
         described(
@@ -173,14 +175,14 @@ SILENCE: Final = operation(
         },
     ),
 )
-END_SILENCE: Final = operation(
-    TAG, answer("The silence as it is now", _A_SILENCE, _SILENCE | {"active": False, "ended_at": _TIME}), refused=_FOUND
-)
+_ENDED: Final = answer("The silence as it is now", _A_SILENCE, _SILENCE | {"active": False, "ended_at": _TIME})
+END_SILENCE: Final = operation(TAG, _ENDED, refused=_CHANGED)
 END_SILENCE_NAMED: Final = operation(
     TAG,
-    answer("The silence as it is now", _A_SILENCE, _SILENCE | {"active": False, "ended_at": _TIME}),
-    refused=_FOUND,
+    _ENDED,
+    refused=_CHANGED,
     query={"silence_id": ({"type": "string"}, "Which; the beginning of its id will do", _SILENCE_ID)},
+    needed=("silence_id",),
 )
 TEST_MAIL: Final = operation(
     TAG,
@@ -200,6 +202,7 @@ TEST_MAIL: Final = operation(
             "mail": "From: robot-lab@example.org\nTo: ada@example.org\n...",
         },
     ),
+    refused=(403, 422, 503),
     body=json_body(
         "To whom: all recipients of the definition, or some of them",
         described(
@@ -242,8 +245,8 @@ GET_MAIL: Final = operation(
     refused=_FOUND,
 )
 CANCEL_MAIL: Final = operation(
-    TAG, answer("The mail as it is now", _A_MAIL, _MAIL | {"state": "cancelled"}), refused=_FOUND, body=_NOTHING
+    TAG, answer("The mail as it is now", _A_MAIL, _MAIL | {"state": "cancelled"}), refused=_CHANGED, body=_NOTHING
 )
 RETRY_MAIL: Final = operation(
-    TAG, answer("The mail as it is now", _A_MAIL, _MAIL | {"state": "pending"}), refused=_FOUND, body=_NOTHING
+    TAG, answer("The mail as it is now", _A_MAIL, _MAIL | {"state": "pending"}), refused=_CHANGED, body=_NOTHING
 )

@@ -1,5 +1,6 @@
 """How answers are written: JSON from stored bytes, page by page, in bounded memory."""
 
+import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlencode
@@ -26,9 +27,17 @@ _ONLY_ITSELF: Final = (
 JSON: Final = "application/json"
 
 
-def json_answer(document: object, headers: Mapping[str, str] | None = None) -> Response:
+def json_answer(document: object, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
     """A JSON document of our own making."""
-    return Response(encode_json(document), headers=headers, media_type=JSON)
+    return Response(_encoded(document), status, headers, JSON)
+
+
+def _encoded(document: object) -> bytes:
+    try:
+        return encode_json(document)
+    except UnicodeEncodeError:  # a path may hold bytes that are no text
+        text = json.dumps(document, ensure_ascii=False)
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def page_answer(html: str) -> Response:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.bodies import read_json
 from madsci_event_server.api.context import context_of
 from madsci_event_server.api.documented import EVENT_ID, answer, described, json_body, operation
+from madsci_event_server.api.origins import refuse_foreign_pages
 from madsci_event_server.api.parameters import flag, only, whole_number
 from madsci_event_server.errors import InvalidInput, shown
 from madsci_event_server.event import MAX_ID_CHARACTERS, parse_time
@@ -19,7 +20,7 @@ DEFAULT_OLDER_THAN_DAYS: Final = 365
 MAX_DAYS: Final = 36_500
 _FIELDS: Final = ("event_ids", "before_date", "batch_size")
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(refuse_foreign_pages)])
 
 
 @router.post(
@@ -27,7 +28,7 @@ router = APIRouter()
     openapi_extra=operation(
         "Archive",
         answer("How many", {"type": "object"}, {"archived_count": 2, "message": "2 events are archived now"}),
-        refused=(413, 422, 503),
+        refused=(403, 413, 422, 503),
         body=json_body(
             "Which: ids, or all before a time",
             {
@@ -36,7 +37,7 @@ router = APIRouter()
                 "properties": {
                     "event_ids": {"type": ["array", "null"], "items": {"type": "string"}},
                     "before_date": {"type": ["string", "number", "null"]},
-                    "batch_size": described(["integer", "null"], "MADSci's; has no meaning here"),
+                    "batch_size": described(["integer", "null"], "MADSci's; has no meaning here", minimum=1),
                 },
             },
             {"By id": {"event_ids": [EVENT_ID]}, "All before": {"before_date": "2026-11-01T00:00:00Z"}},
@@ -48,6 +49,7 @@ async def archive_events(request: Request) -> Response:
     only(request)
     context = context_of(request)
     asked = _fields(await read_json(request))
+    _check_batch_size(asked.get("batch_size"))
     ids = _ids(asked.get("event_ids"))
     before = None if ids or asked.get("before_date") is None else _time(asked["before_date"], request)
     if not ids and before is None:
@@ -62,6 +64,7 @@ async def archive_events(request: Request) -> Response:
     openapi_extra=operation(
         "Archive",
         answer("How many", {"type": "object"}, {"deleted_count": 6, "message": "6 events ... are deleted for good"}),
+        refused=(403, 422, 503),
         query={
             "older_than_days": (
                 {"type": "integer", "minimum": 0, "maximum": MAX_DAYS, "default": DEFAULT_OLDER_THAN_DAYS},
@@ -104,6 +107,12 @@ def _ids(value: object) -> list[str]:
         if not (isinstance(item, str) and 0 < len(item) <= MAX_ID_CHARACTERS):
             raise InvalidInput(f"event_ids.{index}", f"{shown(item)} is not an id; ids are text", value=item)
     return value
+
+
+def _check_batch_size(value: object) -> None:
+    # Of no use here, but 0 or a text is a mistake of whoever sent it, and what else she meant is not known.
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidInput("batch_size", f"{shown(value)} is not a whole number from 1 on; leave it out", value=value)
 
 
 def _time(value: object, request: Request) -> datetime:

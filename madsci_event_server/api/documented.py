@@ -1,6 +1,6 @@
 """The words of the OpenAPI document: what routes take and answer, said once. `operation` is a route's entry."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from madsci_event_server.event import ID_FIELDS, EventType, format_time, us_to_time
@@ -177,11 +177,11 @@ OFFSET: Final = ({"type": "integer", "minimum": 0, "default": 0}, "How many to p
 LISTING: Final = {"number": NUMBER, "offset": OFFSET, **FILTERS, **PAGE}
 
 
-def parameters(table: Parameters) -> list[Schema]:
-    """OpenAPI's entries for query parameters."""
+def parameters(table: Parameters, needed: Collection[str] = ()) -> list[Schema]:
+    """OpenAPI's entries for query parameters; without those `needed` a request is refused."""
     found = []
     for name, (schema, text, example) in table.items():
-        entry = {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+        entry = {"name": name, "in": "query", "required": name in needed, "schema": schema, "description": text}
         found.append(entry if example is None else entry | {"example": example})
     return found
 
@@ -222,6 +222,10 @@ def answer(text: str, schema: Schema, example: Any, *, headers: Mapping[str, str
 
 
 _PROBLEMS: Final[Mapping[int, tuple[str, str]]] = {
+    403: (
+        "A page of another site asks",
+        "a page of 'https://example.org' may read here, but not change this; to let it, name it in allowed_origins ...",
+    ),
     404: ("There is none", "Event with ID 01M84W00C21SPHKDZ53DPXVAZS not found"),
     409: ("It fits several", "the ids of several events begin or end with 'plate-ru': plate-run-1, plate-run-2"),
     410: ("The cursor is of another store", "after: this cursor is of another store; start again without it"),
@@ -249,12 +253,13 @@ def operation(
     *,
     refused: Iterable[int] = (422, 503),
     query: Parameters | None = None,
+    needed: Collection[str] = (),
     body: Schema | None = None,
 ) -> Schema:
     """A route's `openapi_extra`: what `documentation` keeps of what FastAPI finds is the path and the summary."""
     entry: Schema = {
         "tags": [tag],
-        "parameters": parameters(query or {}),
+        "parameters": parameters(query or {}, needed),
         "responses": {"200": ok, **problems(*refused)},
     }
     return entry if body is None else entry | {"requestBody": body}

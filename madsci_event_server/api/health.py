@@ -7,12 +7,11 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from madsci_event_server.api.answers import JSON
+from madsci_event_server.api.answers import json_answer
 from madsci_event_server.api.context import Context, context_of
 from madsci_event_server.api.documented import answer, operation
 from madsci_event_server.api.parameters import only
 from madsci_event_server.errors import StoreError
-from madsci_event_server.json_text import encode_json
 from madsci_event_server.storage.base import StoreStatus
 
 VERSION: Final = version("madsci-events")
@@ -63,7 +62,7 @@ async def health(request: Request) -> Response:
         status, alerts, problems = None, None, [str(error)]
     document = _health(context, status, problems) | {"alerts": alerts}
     retry = {"Retry-After": "5"} if problems else None
-    return Response(encode_json(document), 503 if problems else 200, retry, media_type=JSON)
+    return json_answer(document, retry, 503 if problems else 200)
 
 
 def _health(context: Context, status: StoreStatus | None, problems: list[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from madsci_event_server.errors import (
     MadsciEventsError,
     NotFound,
     NotOffered,
+    OriginNotAllowed,
     Overloaded,
     QueryTimedOut,
     ServerError,
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 STATUSES: Final[Mapping[type[MadsciEventsError], int]] = {
     TooLarge: 413,
     InvalidInput: 422,
+    OriginNotAllowed: 403,
     NotFound: 404,
     Ambiguous: 409,
     CursorExpired: 410,

@@ -128,7 +128,7 @@ def _parameters(parameters: list[Mapping[str, Any]]) -> str:
         return ""
     rows = "".join(
         f"<tr><td>{escape(parameter['name'])}</td><td>{_prose(parameter.get('description', 'in the path'))}"
-        f" <small>{escape(_kind(parameter['schema']))}</small></td></tr>"
+        f" <small>{escape(_kind(parameter['schema']))}{', required' * parameter['required']}</small></td></tr>"
         for parameter in parameters
     )
     return f"<details open><summary>Parameters</summary><table>{rows}</table></details>"

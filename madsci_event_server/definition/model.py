@@ -1,17 +1,32 @@
 """EventManagerDefinition: what a definition may say, field by field."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from madsci_event_server.definition.email_settings import EmailAlertsConfig
 from madsci_event_server.errors import InvalidEvent, shown
 from madsci_event_server.event import EventLogLevel, parse_level
 
+ANY_ORIGIN: Final = "*"
 STORES: Final = ("sqlite", "mongodb", "mongodb+srv", "memory")
+
+
+def checked_origin(origin: str) -> str:
+    """A site as browsers write it, or `*` for any. Raises ValueError in words."""
+    if origin == ANY_ORIGIN:
+        return origin
+    try:
+        parts = urlsplit(origin)
+        usable = bool(parts.hostname) and origin == f"{parts.scheme}://{parts.netloc}".lower() and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{shown(origin)} is not a site as browsers name it; use http://HOST:PORT, or * for any")
+    return origin
 
 
 class EventManagerDefinition(BaseModel):
@@ -40,6 +55,8 @@ class EventManagerDefinition(BaseModel):
     timezone: str | None = None
     """Of timestamps that have none: an IANA name."""
     max_event_bytes: int = Field(default=1024 * 1024, ge=1024)
+    allowed_origins: list[Annotated[str, AfterValidator(checked_origin)]] = Field(default_factory=list)
+    """Sites whose pages may archive, delete and change alerts, too: `http://dashboard.lab:3000`, or `*` for all."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
 
@@ -81,10 +98,26 @@ class EventManagerDefinition(BaseModel):
 
 def checked_store(url: str) -> str:
     """The address of a store, as `open_store` takes it. Raises ValueError in words that show no password."""
-    scheme, _, rest = url.partition(":")
-    if scheme not in STORES or (scheme == "sqlite" and (not rest.startswith("///") or rest == "///")):
+    scheme = url.partition(":")[0]
+    if scheme not in STORES or (scheme == "sqlite" and sqlite_file(url) is None):
         raise ValueError("is not an address of a store; use sqlite:///PATH, mongodb://HOST:27017/NAME or memory:")
     return url
+
+
+def sqlite_file(url: str) -> str | None:
+    """The path that `sqlite:///PATH` names; None for another address. Raises ValueError for one with options."""
+    path = url.removeprefix("sqlite:///")
+    if path in (url, ""):
+        return None
+    file, options_begin, options = path.partition("?")
+    if options_begin:
+        raise ValueError(
+            f"has options, which a file takes none of: leave out {shown('?' + options)}, "
+            "or write %3F for a question mark in the file's name"
+        )
+    if file == ":memory:":
+        raise ValueError("is no file; write memory: for a store in memory")
+    return unquote(path)
 
 
 def checked_url(url: str) -> str:

@@ -25,6 +25,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "alert_rules": "alert_rules: [{name: arm, query: {node: robotarm_1}}]",
     "timezone": "timezone: America/Chicago",
     "max_event_bytes": "max_event_bytes: 1048576",
+    "allowed_origins": "allowed_origins: [http://dashboard.lab:3000]",
     "tls_cert": "tls_cert: /etc/lab/cert.pem",
     "tls_key": "tls_key: /etc/lab/key.pem",
     "smtp_server": "smtp_server: smtp.example.org",

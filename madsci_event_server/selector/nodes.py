@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from madsci_event_server.patterns import compile_regex
+from madsci_event_server.patterns import compile_regex, regex_size
 
 Operator: TypeAlias = Literal[
     "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$all",
@@ -21,10 +21,15 @@ class Regex:
 
     def compile(self, field: str) -> Callable[[str], bool]:
         """Whether the pattern is anywhere in a text. Raises InvalidQuery, naming `field`, for what is not RE2."""
-        options = self.options
-        return compile_regex(
-            self.pattern, field, ignore_case="i" in options, dot_all="s" in options, lines="m" in options
-        )
+        return compile_regex(self.pattern, field, **self._flags)
+
+    def size(self, field: str) -> int:
+        """How many instructions RE2 makes of it: what it costs to compile and to keep. Raises as `compile`."""
+        return regex_size(self.pattern, field, **self._flags)
+
+    @property
+    def _flags(self) -> dict[str, bool]:
+        return {"ignore_case": "i" in self.options, "dot_all": "s" in self.options, "lines": "m" in self.options}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,16 @@ from madsci_event_server.errors import InvalidEvent, InvalidInput, InvalidQuery,
 from madsci_event_server.event import format_time, parse_event_type, parse_level, parse_time
 from madsci_event_server.json_text import MAX_NESTING as MAX_NESTING_OF_VALUES
 from madsci_event_server.json_text import queryable, tidy
+from madsci_event_server.patterns import MAX_REGEX_CHARACTERS
 from madsci_event_server.selector.matching import matcher
 from madsci_event_server.selector.mongo_values import TYPE_CODES, is_number
 from madsci_event_server.selector.nodes import And, Condition, Node, Nor, Not, Operator, Or, Regex, mongo_document
 
 MAX_CONDITIONS = 1000
+MAX_PATTERN_CHARACTERS = 5 * MAX_REGEX_CHARACTERS
+MAX_PATTERN_SIZE = 120_000
+"""Instructions of all patterns, about what one alone may have. They are compiled where requests are taken: whoever else
+asks waits, so a thousand of them must not take longer than a few."""
 MAX_NESTING = 32
 MAX_CHOICES = 10_000
 """How many values one `$in`, `$nin` or `$all` may hold."""
@@ -78,6 +83,8 @@ class _Reader:
     def __init__(self, zone: tzinfo | None) -> None:
         self._zone = zone
         self._conditions = 0
+        self._pattern_characters = 0
+        self._pattern_size = 0
 
     def selector(self, document: object) -> Node:
         place = _Place()
@@ -162,8 +169,17 @@ class _Reader:
         if place.of_event and path == _EVENT_TYPE:
             options += "i"
         regex = Regex(queryable(tidy(pattern, place.name)), "".join(sorted(set(options))))
-        regex.compile(place.name)  # a bad pattern is refused here, where its place is known
+        self._count_pattern(regex, place)
         return Condition(path, "$regex", regex)
+
+    def _count_pattern(self, regex: Regex, place: _Place) -> None:
+        """Raises InvalidQuery for a bad pattern, here where its place is known, and for what is too much in all."""
+        self._pattern_characters += len(regex.pattern)
+        if self._pattern_characters > MAX_PATTERN_CHARACTERS:
+            raise place.wrong(f"and those before it have over {MAX_PATTERN_CHARACTERS:,} characters; ask in parts")
+        self._pattern_size += regex.size(place.name)
+        if self._pattern_size > MAX_PATTERN_SIZE:
+            raise place.wrong("and those before it are too large together; repeat less in them, or ask in parts")
 
     def _condition(self, path: tuple[str, ...], operator: str, operand: object, place: _Place) -> Condition:
         self._count(place)

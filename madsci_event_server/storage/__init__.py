@@ -2,8 +2,8 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
+from madsci_event_server.definition.model import sqlite_file
 from madsci_event_server.errors import InvalidSettings, shown
 from madsci_event_server.storage.base import DEFAULT_QUERY_SECONDS, EventStore, Packing
 
@@ -49,11 +49,12 @@ def packing(kind: str) -> Packing[Any]:
 
 
 def sqlite_path(url: str, lab_directory: Path) -> Path | None:
-    """The file of a `sqlite:///path` address; None for another kind."""
-    scheme, _, rest = url.partition(":")
-    if scheme != "sqlite" or not rest.startswith("///") or rest == "///":
-        return None
-    return lab_directory / unquote(rest.removeprefix("///"))
+    """The file of a `sqlite:///path` address; None for another kind. Raises InvalidSettings for one with options."""
+    try:
+        file = sqlite_file(url)
+    except ValueError as error:
+        raise InvalidSettings("db_url", str(error), value=url) from None
+    return None if file is None else lab_directory / file
 
 
 def is_mongodb(url: str) -> bool:

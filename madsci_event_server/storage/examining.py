@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
+from madsci_event_server.definition.model import sqlite_file
 from madsci_event_server.findings import Finding, failure, fine, warning
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS
 
@@ -22,12 +22,11 @@ _APPLICATION_ID_AT: Final = 68
 
 def examine_store(url: str, *, lab_directory: Path) -> list[Finding]:
     """What there is to say of the store at this address. Blocks for a few seconds where a database is away."""
-    scheme, _, rest = url.partition(":")
-    if scheme == "memory":
+    if url.startswith("memory:"):
         remedy = "madsci-events serve --db sqlite:///.madsci/events/events.db"
         return [warning(_CHECK, "memory: events are gone when the server stops", remedy)]
-    if scheme == "sqlite":
-        return list(_file(lab_directory / unquote(rest.removeprefix("///"))))
+    if (file := sqlite_file(url)) is not None:
+        return list(_file(lab_directory / file))
     return list(_mongodb(url))
 
 

@@ -129,6 +129,17 @@ def test_a_silence_is_made_listed_and_ended(server: LiveServer) -> None:
         (("silence", "--node", "x", "--for", "2h"), 2, "--reason"),
         (("silence", "--for", "2h", "--reason", "r"), 1, "would silence the whole lab"),
         (("silence", "--node", "x", "--until", "2020-01-01T00:00:00Z", "--reason", "r"), 2, "in the past"),
+        (
+            ("silence", "--node", "x", "--until", "2999-01-01", "--reason", "r"),
+            1,
+            "error: --until: must be in the future",
+        ),
+        (
+            ("silence", "--node", "x", "--for", "31d", "--reason", "r"),
+            1,
+            "error: --for: must be in the future, at most 30",
+        ),
+        (("silence", "--node", "x", "--for", "9999999d", "--reason", "r"), 2, "--for: is beyond the calendar's end"),
         (("show", "zzzz"), 1, "there is no alert 'zzzz'"),
         (("list", "--state", "closed"), 2, "closed"),
         (("test", "--to", "eve@elsewhere.test"), 1, "this server mails only ada@lab.test"),

@@ -179,6 +179,16 @@ def test_what_cannot_be_is_refused_in_words(
     assert words in answer.json()["detail"]
 
 
+def test_half_a_character_of_who_says_so_is_replaced(running: LiveServer) -> None:
+    """As in every other text; a login need not be UTF-8."""
+    silence = '{"matcher": {"node": "\\ud800"}, "duration_seconds": 60, "reason": "\\udfff", "author": "a\\udcff"}'
+    with running.client() as client:
+        made = client.post("/alerts/silences", content=silence).json()
+        client.delete(f"/alerts/silences/{made['silence_id']}")
+
+    assert (made["matcher"], made["reason"], made["author"]) == ({"node": "\ufffd"}, "\ufffd", "a\ufffd")
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server with nothing to tell."""

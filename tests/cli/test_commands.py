@@ -96,6 +96,7 @@ def test_filters(arguments: list[str], numbers: list[int], server: str) -> None:
         (["--fields", ""], "--fields: is empty; give at least one value"),
         (["--type", " , "], "--type: is empty; give at least one value"),
         (["--server", ""], "--server: is empty; give an address"),
+        (["--server", "http://localhost:99999"], "'http://localhost:99999' is not an address; use http://HOST:PORT"),
         (["--selector", '{"$where": "1"}'], "--selector"),
         (["--regex", "(?=x)"], "--regex"),
         (["--search", "!!!"], "--search: '!!!' holds no letter or digit"),
@@ -213,6 +214,44 @@ def test_log_with_everything(log_server: str) -> None:
         "message": "no tip", "well": "A3", "tries": 3, "deep": {"a": [1.5, None]}, "nan": "NaN", "eq": "a=b",
         "action_id": "A1",
     }  # fmt: skip
+
+
+def test_an_option_of_a_command_before_it_is_told_where_it_goes() -> None:
+    before, after = run_here("--level", "error", "query"), run_here("query", "--levle", "error")
+
+    assert "No such option: --level" in before.err
+    assert "those of a command go after it" in before.err
+    assert "go after it" not in after.err
+
+
+def test_bytes_that_are_no_text_are_logged_all_the_same(log_server: str) -> None:
+    """An instrument writes a degree sign in Latin-1, and a script hands it on."""
+    event = logged(
+        "37 \udcb0C", "--data", 's="\\ud800"', "--data", "n=1e400", "--source", "name=\udcff", server=log_server
+    )
+
+    assert event["event_data"] == {"message": "37 \ufffdC", "s": "\ufffd", "n": "1e400"}
+    assert event["source"] == {"name": "\ufffd"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "--node", "n\udcff"),
+        ("query", "--selector", '{"a": "\udcff"}'),
+        ("query", "--selector", '{"a": "\\ud800"}'),
+        ("get", "\udcffaaaaaaaa"),
+        ("alerts", "ack", "\udcff"),
+        ("archive", "--id", "\udcff"),
+        ("tail", "--after", "\udcff"),
+        ("tail", "--selector", '{"a": "\\ud800"}', "--timeout", "1"),
+    ],
+)
+def test_bytes_that_are_no_text_find_nothing(arguments: tuple[str, ...], log_server: str) -> None:
+    ran = run_here(*arguments, server=log_server)
+
+    assert ran.code in (ExitCode.OK, ExitCode.REFUSED)
+    assert ran.out in ("", "0\n")
 
 
 def test_log_with_a_type_of_its_own(log_server: str) -> None:

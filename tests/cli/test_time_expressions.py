@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madsci_event_cli.time_expressions import parse_moment, parse_span
+from madsci_event_cli.time_expressions import parse_moment, parse_moment_ahead, parse_span
 from madsci_event_server.errors import InvalidInput
 
 CHICAGO = ZoneInfo("America/Chicago")
@@ -56,6 +56,42 @@ def moment(text: str, now: datetime = NOW) -> str:
 )
 def test_a_moment(text: str, instant: str) -> None:
     assert moment(text) == instant
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("14:05", "2026-11-23T20:05:00+00:00"),
+        ("12:30", "2026-11-24T18:30:00+00:00"),
+        ("9:05", "2026-11-24T15:05:00+00:00"),
+        ("0:00", "2026-11-24T06:00:00+00:00"),
+        ("today 18:00", "2026-11-24T00:00:00+00:00"),
+        ("tomorrow", "2026-11-24T06:00:00+00:00"),
+        ("Tomorrow at 9:00", "2026-11-24T15:00:00+00:00"),
+        ("2026-11-23T18:30:01Z", "2026-11-23T18:30:01+00:00"),
+    ],
+)
+def test_a_moment_ahead(text: str, instant: str) -> None:
+    assert parse_moment_ahead(text, now=NOW, zone=CHICAGO).isoformat() == instant
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("now", "in the past"),
+        ("2h", "in the past"),
+        ("yesterday 9:00", "in the past"),
+        ("2026-11-23T18:30:00Z", "in the past"),
+        ("tomorrow 25:00", "is not a time"),
+        ("soon", "is not a time"),
+        ("", "is not a time"),
+    ],
+)
+def test_a_moment_ahead_is_not_past(text: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^--until: '{text}' .*{said}; use 18:00") as refused:
+        parse_moment_ahead(text, now=NOW, zone=CHICAGO, field="--until")
+
+    assert refused.value.field == "--until"
 
 
 @pytest.mark.parametrize(

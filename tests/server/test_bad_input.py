@@ -213,6 +213,13 @@ REFUSED = [
     Refused("POST", "/events/archive", '{"event_ids": ["a", 5]}', "event_ids.1", "text"),
     Refused("POST", "/events/archive", '{"before_date": "soon"}', "before_date", "ISO 8601"),
     Refused("POST", "/events/archive", '{"before": "2026-01-01"}', "before", "before_date"),
+    Refused(
+        "POST", "/events/archive", '{"event_ids": ["a"], "batch_size": 0}', "batch_size", "from 1 on; leave it out"
+    ),
+    Refused("POST", "/events/archive", '{"event_ids": ["a"], "batch_size": -5}', "batch_size", "-5"),
+    Refused("POST", "/events/archive", '{"event_ids": ["a"], "batch_size": "ten"}', "batch_size", "'ten'"),
+    Refused("POST", "/events/archive", '{"event_ids": ["a"], "batch_size": 1.5}', "batch_size", "whole number"),
+    Refused("POST", "/events/archive", '{"event_ids": ["a"], "batch_size": true}', "batch_size", "whole number"),
     Refused("POST", "/events/archive", "[]", "body", "JSON object"),
     Refused("DELETE", "/events/archived?older_than_days=-1", None, "older_than_days", "0 is all"),
     Refused("DELETE", "/events/archived?older_than_days=999999999", None, "older_than_days", "36500"),

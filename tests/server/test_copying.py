@@ -117,6 +117,7 @@ async def test_what_cannot_be_copied_is_refused_in_words(lab: Path, mongodb_url:
         (mongodb_url, "holds no events", 1),
         ("memory:", "in memory", 2),
         ("sqlite:///x.db", "is the same as FROM", 2),
+        ("sqlite:///none.db?mode=ro", "FROM: has options", 2),
     ):
         _, said = copy(source, "sqlite:///x.db", code=code)
         assert problem in said

@@ -1,6 +1,8 @@
 """Counts, names, and what the server says of itself."""
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -248,3 +250,92 @@ async def test_any_page_may_read_us_as_it_may_madsci(client: httpx.AsyncClient) 
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "X-Next-Cursor" in answer.headers["access-control-expose-headers"]
     assert preflight.status_code == 200
+
+
+async def test_a_lab_may_be_in_a_directory_whose_name_is_no_text(settings: Settings, lab: Path) -> None:
+    odd = lab / "lab\udcff"
+    app = create_app(settings.model_copy(update={"lab_directory": odd, "db_url": SecretStr("sqlite:///events.db")}))
+    async with app.router.lifespan_context(app), a_client(app) as client:
+        shown = (await get(client, "/settings"))["settings"]
+        health = await get(client, "/health")
+
+    assert shown["lab_directory"] == str(lab / "lab\ufffd")
+    assert str(lab / "lab\ufffd" / "events.db") in json.dumps(health, ensure_ascii=False)
+
+
+PAGE = {"origin": "http://dashboard.example"}
+DESTRUCTIVE = [
+    ("DELETE", "/events/archived"),
+    ("POST", "/events/archive"),
+    ("POST", "/alerts/test"),
+    ("POST", "/alerts/x/ack"),
+    ("POST", "/alerts/x/resolve"),
+    ("POST", "/alerts/silences"),
+    ("DELETE", "/alerts/silences/x"),
+    ("DELETE", "/alerts/silences"),
+    ("POST", "/alerts/outbox/x/cancel"),
+    ("POST", "/alerts/outbox/x/retry"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), DESTRUCTIVE)
+async def test_a_page_of_another_site_changes_nothing(client: httpx.AsyncClient, method: str, path: str) -> None:
+    """Nobody has to log in, so any page an operator looks at could: by a plain form, too, which asks nothing first."""
+    answer = await client.request(
+        method, path, headers={**PAGE, "content-type": "text/plain"}, content=b'{"dry_run": true}'
+    )
+
+    assert "name it in allowed_origins or EVENT_ALLOWED_ORIGINS" in detail(answer, 403)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    for strange in ("null", "http://[", "server"):
+        assert (await client.request(method, path, headers={"origin": strange})).status_code == 403
+    for ours in ({}, {"origin": "http://server"}):
+        assert (await client.request(method, path, headers=ours, content=b'{"dry_run": true}')).status_code in (
+            200,
+            404,
+            422,
+        )
+
+
+async def test_a_page_of_another_site_reads_and_sends(client: httpx.AsyncClient) -> None:
+    for method, path in (
+        ("POST", "/event"),
+        ("GET", "/events"),
+        ("POST", "/events/query"),
+        ("POST", "/events/search"),
+        ("POST", "/events/facets"),
+        ("GET", "/events/archived"),
+        ("GET", "/alerts"),
+        ("GET", "/alerts/silences"),
+    ):
+        answer = await client.request(method, path, headers=PAGE, json={} if method == "POST" else None)
+        assert answer.status_code == 200, (method, path, answer.text)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"allowed_origins": ("http://other.example", "http://dashboard.example")},
+        {"allowed_origins": ("*",)},
+        {"url": "http://dashboard.example/"},
+    ],
+)
+async def test_a_site_that_is_named_may_do_everything(settings: Settings, changed: dict[str, Any]) -> None:
+    app = create_app(settings.model_copy(update=changed))
+    preflight = {**PAGE, "access-control-request-method": "DELETE", "access-control-request-private-network": "true"}
+    async with app.router.lifespan_context(app), a_client(app) as client:
+        assert (await client.delete("/events/archived", headers=PAGE)).status_code == 200
+        asked = await client.options("/events/archived", headers=preflight)
+
+    assert asked.status_code == 200
+    assert asked.headers["access-control-allow-private-network"] == "true"
+
+
+async def test_a_browser_that_asks_for_a_private_network_decides_itself_of_a_site_that_is_not_named(
+    client: httpx.AsyncClient,
+) -> None:
+    preflight = {**PAGE, "access-control-request-method": "GET", "access-control-request-private-network": "true"}
+    answer = await client.options("/events", headers=preflight)
+
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+    assert "access-control-allow-private-network" not in answer.headers

@@ -123,6 +123,8 @@ REFUSED = {
     "rules": ("alert_rules: arm", 1, "alert_rules", "must be a list"),
     "zone": ("timezone: Chicago", 1, "timezone", "write, for example, timezone: America/Chicago"),
     "event size": ("max_event_bytes: 12", 1, "max_event_bytes", "must be at least 1024"),
+    "origins": ("allowed_origins: http://x", 1, "allowed_origins", "must be a list"),
+    "an origin": ("allowed_origins:\n  - http://x/", 2, "allowed_origins[0]", "use http://HOST:PORT, or * for any"),
     "half a certificate": ("name: a\ntls_cert: a.pem", 2, "tls_cert", "give both or neither"),
     "two stores": ("db_url: 'memory:'\ndb_url_file: x", 2, "db_url_file", "keep one of them"),
     # mail
@@ -180,6 +182,7 @@ def test_a_refusal_names_line_field_and_remedy(text: str, line: int, field: str,
 FIELDS = [
     "name", "manager_id", "description", "manager_type", "url", "host", "port", "db_url", "event_client_config",
     "alert_level", "email_alerts", "alert_rules", "timezone", "max_event_bytes", "tls_cert", "tls_key",
+    "allowed_origins",
 ]  # fmt: skip
 MAIL_FIELDS = [
     "smtp_server", "smtp_port", "smtp_username", "smtp_password", "use_tls", "sender", "default_importance",

@@ -113,6 +113,18 @@ async def test_documented_examples_are_accepted(document: dict[str, Any], client
                 assert answer.status_code == (410 if cursor else 200), (path, answer.text)
 
 
+async def test_what_a_request_is_refused_without_is_documented_as_required(
+    document: dict[str, Any], client: httpx.AsyncClient
+) -> None:
+    for method, path, entry in operations(document):
+        if method == "POST" or "{" in path or path == "/events/stream":
+            continue
+        required = [parameter["name"] for parameter in entry["parameters"] if parameter["required"]]
+        answer = await client.request(method, path)
+        refused = [error["field"] for error in answer.json().get("errors", ())] if answer.is_error else []
+        assert refused == required, (method, path)
+
+
 async def test_a_stored_event_is_what_its_schema_says(document: dict[str, Any], client: httpx.AsyncClient) -> None:
     event = await post(client, "x", event_type="plate_sealed", source={"name": "y"}, extra=[1])
 

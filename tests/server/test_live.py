@@ -16,7 +16,7 @@ from madsci_event_server.errors import Overloaded, QueryTimedOut
 from madsci_event_server.event import Event
 from madsci_event_server.ingest import Ingest
 from madsci_event_server.live import HEARTBEAT_SECONDS, LiveStream
-from madsci_event_server.query import EventQuery
+from madsci_event_server.query import Cursor, EventQuery
 from madsci_event_server.storage.base import EventStore, Page
 from madsci_event_server.storage.memory import MemoryStore
 from madsci_event_server.storage.sqlite import SQLiteStore
@@ -254,6 +254,44 @@ async def test_a_store_that_reads_few_events_in_its_time_is_asked_for_fewer() ->
         server.live.forget()
         async with following(server, a_query(regex="99$"), after=server.live.cursor(0)) as messages:
             assert await events_until(messages, 500) == [f"e-{number}" for number in (99, 199, 299, 399, 499)]
+
+
+class ToldStore(MemoryStore):
+    """Matches no pattern in its time, and tells how far back it was asked to look."""
+
+    farthest = 1_000_000
+
+    async def find(self, query: EventQuery) -> Page:
+        if query.regex is not None:
+            raise QueryTimedOut("this takes too long")
+        begins = Cursor.decode(query.after or "", store_id=self.store_id, order="received").position
+        self.farthest = min(self.farthest, begins)
+        return await super().find(query)
+
+
+async def test_who_waits_for_what_is_far_back_is_greeted_first_and_told_that_all_is_well() -> None:
+    """To get through many events takes long, and a server that says nothing meanwhile is taken for dead."""
+    async with ToldStore() as store, running(store) as server:
+        await server.add(*(an_event(f"step {number}", id=f"e-{number}") for number in range(11_000)))
+        async with following(server, a_query(regex="^step (7|99|199|new)$"), last=2) as messages:
+            assert store.farthest >= 1_000
+            server.clock.pass_seconds(HEARTBEAT_SECONDS)
+            await asyncio.sleep(0)
+            beat = await anext(messages)
+            assert (beat.name, place(beat)) == ("heartbeat", 0)
+            await server.add(an_event("step new", id="new"))
+            assert await events_until(messages, 11_001) == ["e-99", "e-199", "new"]
+            assert store.farthest == 0
+
+
+@pytest.mark.parametrize(("pattern", "last", "wanted"), [("99$", 2, [399, 499]), ("99$", 9, range(99, 500, 100))])
+async def test_the_last_ones_of_a_query_too_slow_for_the_store_are_found(
+    pattern: str, last: int, wanted: Sequence[int]
+) -> None:
+    async with SlowStore() as store, running(store) as server:
+        await server.add(*(an_event(f"step {number}", id=f"e-{number}") for number in range(500)))
+        async with following(server, a_query(regex=pattern), last=last) as messages:
+            assert await events_until(messages, 500) == [f"e-{number}" for number in wanted]
 
 
 @hypothesis.settings(max_examples=40)

@@ -440,3 +440,22 @@ def test_a_field_may_be_called_selector() -> None:
     """Only a lone `selector` with an object is the wrapper that callers put around by mistake."""
     assert selects({"selector": 5}, {"selector": 5})
     assert selects({"selector": {"$exists": False}, "a": 1}, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "number", "problem"),
+    [(r"\pL{90}", 2, "too large together"), ("a" * 1000, 6, "have over 5,000 characters")],
+)
+def test_patterns_together_may_be_little_more_than_one_alone(pattern: str, number: int, problem: str) -> None:
+    """They are compiled while everybody who asks the server waits."""
+    assert selects({"a": {"$not": {"$regex": pattern}}}, {"a": "x"})
+
+    with pytest.raises(InvalidQuery, match=problem) as refused:
+        Selector.parse({"$or": [{"a": {"$regex": pattern}}] * number})
+    assert refused.value.field == f"selector.$or.{number - 1}.a.$regex"
+
+
+def test_many_ordinary_patterns_are_taken() -> None:
+    wanted = [{"message": {"$regex": f"^Plate {number} (lost|stuck) at [A-H][0-9]+"}} for number in range(99)]
+
+    assert selects({"$or": wanted}, {"message": "Plate 98 stuck at B7"})

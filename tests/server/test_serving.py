@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from madsci_event_server.errors import CannotServe
+from madsci_event_server.errors import CannotServe, InvalidSettings
 from madsci_event_server.protocol import MAX_HEAD_BYTES
 from madsci_event_server.serving import listen
+from madsci_event_server.settings import Settings
 from tests.live_server import LiveServer
 from tests.processes import WAIT_SECONDS, Process, free_port
 
@@ -51,6 +52,32 @@ def test_a_signal_ends_it_cleanly_under_an_open_connection(lab: Path, number: si
 
         assert running.process.wait() == 0
         assert len(running.process.stderr.lines) == 1
+
+
+def _in_http_1_0(running: LiveServer, target: str, until: bytes = b"") -> tuple[bytes, bytes]:
+    """Head and body of what comes to who knows no HTTP/1.1: all of it, or as far as this."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=WAIT_SECONDS) as connection:
+        connection.sendall(b"GET %b HTTP/1.0\r\n\r\n" % target.encode())
+        come = b""
+        while not (until and until in come) and (part := connection.recv(1 << 16)):
+            come += part
+    head, _, body = come.partition(b"\r\n\r\n")
+    return head.lower(), body
+
+
+def test_an_answer_in_http_1_0_has_no_chunks(lab: Path) -> None:
+    with LiveServer(lab, db="memory:") as running, running.client() as client:
+        client.post("/event", json={"event_id": "a"})
+        events = client.get("/events").json()
+        for target in ("/events", "/events?number=0", "/events?number=0&level=critical"):
+            head, body = _in_http_1_0(running, target)
+            assert b"transfer-encoding" not in head
+            assert b"connection: close" in head
+            assert json.loads(body) == ({} if "critical" in target else events)
+        head, body = _in_http_1_0(running, "/events/stream?last=1", until=b'"event_id"')
+        assert b"transfer-encoding" not in head
+        assert body.startswith(b"retry: 1000\nid: ")
+        assert _in_http_1_0(running, "/nowhere")[0].startswith(b"http/1.1 404")
 
 
 def test_an_answer_comes_in_one_piece(lab: Path) -> None:
@@ -181,6 +208,35 @@ def test_a_setting_that_cannot_be_used_is_one_line() -> None:
         [line] = process.stderr.text.splitlines()
         assert "EVENT_TIMEZONE" in line
         assert "America/Chicago" in line
+
+
+@pytest.mark.parametrize("number", ["1k", "-5", "9" * 5000])
+def test_what_is_no_number_is_refused_in_words(number: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^EVENT_MAX_EVENT_BYTES: .* is not a number of bytes"):
+        Settings.read({"EVENT_MAX_EVENT_BYTES": number})
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("sqlite:///x.db?mode=ro", "leave out '?mode=ro', or write %3F for a question mark"),
+        ("sqlite:///:memory:", "write memory: for a store in memory"),
+        (
+            "oracle://ada:hush@host/events",
+            "'oracle://***@host/events' is not an address of a store; use sqlite:///PATH",
+        ),
+    ],
+)
+def test_an_address_of_no_store_is_named_as_it_was_given(address: str, words: str, lab: Path) -> None:
+    for flags, environment, name in (
+        ({"db_url": address}, {}, "--db: "),
+        ({}, {"EVENT_DB_URL": address}, "EVENT_DB_URL: "),
+    ):
+        with pytest.raises(InvalidSettings, match=f"^{name}") as refused:
+            Settings.read(environment, flags=flags)
+
+        assert words in str(refused.value)
+    assert not list(lab.iterdir())
 
 
 def test_a_name_with_two_addresses_listens_on_both_with_one_port() -> None:

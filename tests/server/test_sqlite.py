@@ -81,6 +81,7 @@ async def test_what_was_stored_is_there_when_it_is_opened_again(path: Path) -> N
 async def test_addresses(tmp_path: Path) -> None:
     for url, file in (
         ("sqlite:///a/b%20c.db", tmp_path / "a/b c.db"),
+        ("sqlite:///really%3F#1.db", tmp_path / "really?#1.db"),
         (f"sqlite:///{tmp_path}/d.db", tmp_path / "d.db"),
     ):
         async with open_store(url, lab_directory=tmp_path) as store:
@@ -96,6 +97,12 @@ def test_an_address_of_no_store_is_refused(url: str, tmp_path: Path) -> None:
         open_store(url, lab_directory=tmp_path)
 
     assert "pw" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db?mode=ro", "sqlite:///x.db?", "sqlite:///:memory:"])
+def test_a_file_has_no_options(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=r"has options|write memory:"):
+        open_store(url, lab_directory=tmp_path)
 
 
 async def test_the_log_is_synced_before_an_answer(path: Path) -> None:
