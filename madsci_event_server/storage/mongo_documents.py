@@ -122,8 +122,12 @@ class NewEvent:
             document = self.document
             body = document.pop("body")
             self._encode(document | {RAISED_FROM: first_seq}, body)
-        _PLACES.pack_into(self._bson, _BEFORE_ID + len(self.event_id.encode()), b"\0\x12seq\0", seq, _FIRST, first_seq)
+        self.put(seq, first_seq)
         return StoredEvent(seq, first_seq, self.time_us, self.event_type, self.body)
+
+    def put(self, seq: int, first_seq: int) -> None:
+        """Writes these places into its document, where the first is the same or was put there before."""
+        _PLACES.pack_into(self._bson, _BEFORE_ID + len(self.event_id.encode()), b"\0\x12seq\0", seq, _FIRST, first_seq)
 
     def raw(self) -> RawBSONDocument:
         """Its document where it was placed and stamped."""
@@ -203,6 +207,11 @@ class Batch:
         while part := self._after(start):
             yield part
             start += len(part)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is no more to wait for."""
+        return len(self._made) == len(self.ids)
 
     def all(self) -> list[NewEvent]:
         """All of them, in order, once they are made."""
