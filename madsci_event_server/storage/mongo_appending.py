@@ -61,7 +61,7 @@ class Appender:
         if found is None:
             found = await self._append_here(batch, ready, perhaps_stored=is_dictated)
         if isinstance(found, int):
-            return [Appended(Outcome.STORED, new.place(seq)) for seq, new in enumerate(batch.all(), found + 1)]
+            return batch.placed(found)
         return found
 
     async def _dictate(self, new: list[NewEvent], ready: Callable[[], None]) -> int | list[Appended] | None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final, Self
 
 import bson
@@ -27,7 +28,7 @@ from madsci_event_server.event import (
     us_to_time,
 )
 from madsci_event_server.json_text import parse_stored
-from madsci_event_server.storage.base import StoredEvent
+from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
 from madsci_event_server.storage.terms import Term, terms_of
 
 EVENTS: Final = "event_log"
@@ -135,7 +136,7 @@ class NewEvent:
 
     def packed(self) -> tuple[Any, ...]:
         """What it is made of, as values that can go to another process."""
-        sightings = [tuple(named) for named in self.sightings]
+        sightings = [_written_once(named) for named in self.sightings]
         return (self.event_id, self.event_type, self.kind, self.time_us, sightings, self._says_when, self._tail,
             self._body_at, bytes(self._bson))  # fmt: skip
 
@@ -153,6 +154,12 @@ class NewEvent:
         document["body"] = body  # the last, where `stamp` looks for it
         self._bson = bytearray(bson.encode(document))
         self._body_at = len(self._bson) - len(body) - _AFTER_BODY
+
+
+@lru_cache(maxsize=1024)
+def _written_once(named: NamedId) -> tuple[str, str, str]:
+    """The same tuple for the same name: of many events `marshal` writes it, and who reads it hashes it, once."""
+    return named.field, named.id, named.name
 
 
 class MongoPacking:
@@ -216,6 +223,13 @@ class Batch:
     def all(self) -> list[NewEvent]:
         """All of them, in order, once they are made."""
         return [new for part in self.parts() for new in part]
+
+    def placed(self, before: int) -> list[Appended]:
+        """What became of them once they are stored, all new, in the places that follow `before`."""
+        made = self._made
+        places = range(before + 1, before + 1 + len(made))
+        times, types, bodies = zip(*[(new.time_us, new.event_type, new.body) for new in made], strict=True)
+        return list(map(Appended, repeat(Outcome.STORED), map(StoredEvent, places, places, times, types, bodies)))
 
     def _after(self, start: int) -> list[NewEvent]:
         with self._changed:

@@ -8,8 +8,9 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
-from pymongo.errors import BulkWriteError
+from bson.raw_bson import RawBSONDocument
+from pymongo import InsertOne, ReplaceOne, UpdateOne
+from pymongo.errors import WriteError
 
 from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, compare_again, raised
@@ -32,6 +33,8 @@ from madsci_event_server.storage.mongo_documents import (
 from madsci_event_server.storage.mongo_writer import Writing, nothing
 
 _DUPLICATE_KEY: Final = 11000
+_MESSAGE_BYTES: Final = 16_000_000
+"""Of documents inserted in one go, unless one alone is larger: MongoDB takes 48 MB."""
 _APPENDING: Final = "madsci-events: append"
 """By which a write without a transaction is known while it is under way."""
 
@@ -243,26 +246,33 @@ def _update(stored: StoredEvent, event: Event) -> UpdateOne:
 
 def _take(writing: Writing, count: int) -> int:
     """Gives out so many places and the counter with them until the commit; the last of them."""
-    counter = writing.collection(META).find_one_and_update(
-        {"_id": COUNTER},
-        # Also where no place is taken it must change, or else it would not be held.
-        {"$inc": {"last_seq": count, "turns": 1}},
-        return_document=ReturnDocument.AFTER,
-        session=writing.session,
-    )
+    # Also where no place is taken it must change, or else it would not be held.
+    change = {"$inc": {"last_seq": count, "turns": 1}}
+    taking = {"findAndModify": META, "query": {"_id": COUNTER}, "update": change, "new": True}
+    counter = writing.mongo.command(taking, session=writing.session)["value"]
     if counter is None:
         raise StoreUnusable(f"{writing.location} was emptied while it was in use; restart the server")
     return int(counter["last_seq"])
 
 
 def _insert(writing: Writing, events: Sequence[NewEvent]) -> None:
-    try:
-        writing.collection(EVENTS).insert_many([new.raw() for new in events], session=writing.session)
-    except BulkWriteError as error:
-        if _has_duplicate(error):
-            raise SomeAreKnown from None
-        raise
+    """Inserts them, in a transaction. Raises SomeAreKnown."""
+    documents: list[RawBSONDocument] = []
+    size = 0
+    for new in events:
+        raw = new.raw()
+        if documents and size + len(raw.raw) > _MESSAGE_BYTES:
+            _insert_at_once(writing, documents)
+            documents, size = [], 0
+        documents.append(raw)
+        size += len(raw.raw)
+    _insert_at_once(writing, documents)
 
 
-def _has_duplicate(error: BulkWriteError) -> bool:
-    return any(problem.get("code") == _DUPLICATE_KEY for problem in (error.details or {}).get("writeErrors", ()))
+def _insert_at_once(writing: Writing, documents: list[RawBSONDocument]) -> None:
+    # The command itself: what `insert_many` does around it costs as much as all the rest.
+    said = writing.mongo.command({"insert": EVENTS, "documents": documents}, session=writing.session)
+    if problems := said.get("writeErrors"):
+        if any(problem["code"] == _DUPLICATE_KEY for problem in problems):
+            raise SomeAreKnown
+        raise WriteError(str(problems[0].get("errmsg")), problems[0]["code"], problems[0])
