@@ -57,6 +57,7 @@ from madsci_event_server.storage.mongo_lease import Lease
 from madsci_event_server.storage.mongo_names import Names, write_sightings
 from madsci_event_server.storage.mongo_pace import Pace
 from madsci_event_server.storage.mongo_query import Plan, needs_vocabulary, plan_of
+from madsci_event_server.storage.mongo_scribing import Scribe
 from madsci_event_server.storage.mongo_writer import Document, nothing
 
 FORMAT: Final = 1
@@ -93,14 +94,15 @@ _log = logging.getLogger(__name__)
 class MongoStore:
     """An EventStore in the database of a `mongodb://` address, made where there is none."""
 
-    def __init__(self, url: str, *, query_seconds: float = DEFAULT_QUERY_SECONDS) -> None:
+    def __init__(self, url: str, *, query_seconds: float = DEFAULT_QUERY_SECONDS, scribe: Scribe | None = None) -> None:
         self._database = Database(url)
         self.packing = MongoPacking()
         self._query_seconds = query_seconds
         self._alerts = MongoAlertStore(self._database)
         self._names = Names()
         self._pace = Pace()
-        self._appender = Appender(self._database, self._names, self._pace)
+        self.scribe = scribe or Scribe(url)
+        self._appender = Appender(self._database, self._names, self._pace, self.scribe)
         self._store_id = ""
         self._lease: Lease | None = None
         self._refreshing: asyncio.Task[None] | None = None
@@ -444,4 +446,5 @@ class MongoStore:
                 _log.warning("when names were last seen could not be written: %s", error)
         if self._lease is not None:
             await self._lease.release()
+        await self.scribe.close()
         await self._database.close()

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pymongo import UpdateOne
-
 from madsci_event_server.storage import mongo_writing
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
 from madsci_event_server.storage.mongo_database import Database, Transaction
-from madsci_event_server.storage.mongo_documents import VALUES, Batch, NewEvent, term_text
+from madsci_event_server.storage.mongo_documents import Batch, NewEvent
 from madsci_event_server.storage.mongo_lease import Lease
 from madsci_event_server.storage.mongo_names import Names, sightings_in, write_sightings
 from madsci_event_server.storage.mongo_pace import Pace
-from madsci_event_server.storage.mongo_writer import RETRY_SECONDS, Writing, nothing
+from madsci_event_server.storage.mongo_scribing import Scribe, ScribeLost
+from madsci_event_server.storage.mongo_writer import RETRY_SECONDS, Writing
+from madsci_event_server.storage.mongo_writing import Value, append_events, values_in, write_values
 
 _SETTLE_SECONDS: Final = 0.05
 
@@ -21,8 +21,8 @@ _SETTLE_SECONDS: Final = 0.05
 class Appender:
     """Appends to one store."""
 
-    def __init__(self, database: Database, names: Names, pace: Pace) -> None:
-        """`names` are told of what was seen, `pace` of commits."""
+    def __init__(self, database: Database, names: Names, pace: Pace, scribe: Scribe) -> None:
+        """`names` are told of what was seen, `pace` of commits; `scribe` writes while they come fast."""
         self.lease: Lease | None = None
         """On a standalone."""
         self.writing = asyncio.Lock()
@@ -30,7 +30,10 @@ class Appender:
         self._database = database
         self._names = names
         self._pace = pace
-        self._known_values: set[tuple[str, str]] = set()
+        self._scribe = scribe
+        self._wrote_here = False
+        """Whether a thread of this process wrote last."""
+        self._known_values: set[Value] = set()
         self._is_settled = True
         """Whether, on a standalone, every append here is known to have ended there."""
 
@@ -45,37 +48,47 @@ class Appender:
                 appended = await self._append_alone(self.lease, batch.all())
         if any(one.outcome in (Outcome.STORED, Outcome.RAISED) for one in appended):
             self._pace.step()
+            if self.lease is None and self._pace.is_fast():
+                self._scribe.start()
         pairs = zip(appended, batch.all(), strict=True)
         if stored := [new for one, new in pairs if one.outcome is Outcome.STORED]:
             self._names.saw(sightings_in(stored))
         return appended
 
     async def _append(self, batch: Batch, ready: Callable[[], None]) -> list[Appended]:
+        is_dictated = self._scribe.is_ready and batch.is_made
+        found = await self._dictate(batch.all(), ready) if is_dictated else None
+        if found is None:
+            found = await self._append_here(batch, ready, perhaps_stored=is_dictated)
+        if isinstance(found, int):
+            return batch.placed(found)
+        return found
+
+    async def _dictate(self, new: list[NewEvent], ready: Callable[[], None]) -> int | list[Appended] | None:
+        """Has the scribe store them; None where it was lost."""
+        if self._wrote_here:
+            # What was handed over first is committed first, whoever does it.
+            self._wrote_here = False
+            await self._database.store_events(lambda _: None)
+        values = values_in(new) - self._known_values
+        try:
+            found = await self._scribe.append(new, self._names.unknown(sightings_in(new)), values, ready)
+        except ScribeLost:
+            return None
+        self._known_values |= values
+        return found
+
+    async def _append_here(
+        self, batch: Batch, ready: Callable[[], None], *, perhaps_stored: bool
+    ) -> int | list[Appended]:
         loop = asyncio.get_running_loop()
-        perhaps_stored = False
-
-        def all_new(writing: Writing) -> list[Appended]:
-            nonlocal perhaps_stored
-            perhaps_stored |= writing.perhaps_committed
-            appended = mongo_writing.append_new(writing, batch)
-            self._know(writing, batch.all())
-            return appended
-
-        def any_of_them(writing: Writing) -> list[Appended]:
-            outcomes = mongo_writing.append_any(
-                writing, batch.all(), perhaps_stored=perhaps_stored or writing.perhaps_committed
-            )
-            self._know(writing, outcomes.added)
-            return outcomes.appended
+        self._wrote_here = True
 
         def committing() -> None:
             loop.call_soon_threadsafe(ready)
 
-        def append(transaction: Transaction) -> list[Appended]:
-            try:
-                return transaction(all_new, committing)
-            except mongo_writing.SomeAreKnown:
-                return transaction(any_of_them, nothing)
+        def append(transaction: Transaction) -> int | list[Appended]:
+            return append_events(transaction, batch, self._know, committing, perhaps_stored=perhaps_stored)
 
         return await self._database.store_events(append)
 
@@ -101,14 +114,9 @@ class Appender:
     def _know(self, writing: Writing, new: Sequence[NewEvent]) -> None:
         """Stores what was never seen before: names, and kinds and types, so that globs can be looked up."""
         write_sightings(writing, self._names.unknown(sightings_in(new)))
-        values = {("kind", one.kind) for one in new} | {("event_type", one.event_type) for one in new}
-        values -= self._known_values
-        if values:
-            # Not in the transaction: too many do no harm.
-            ids = sorted(term_text(field, value) for field, value in values)
-            writes = [UpdateOne({"_id": id_}, {"$set": {}}, upsert=True) for id_ in ids]
-            writing.collection(VALUES).bulk_write(writes, ordered=False)
-            self._known_values |= values
+        values = values_in(new) - self._known_values
+        write_values(writing, values)
+        self._known_values |= values
 
     async def _settle(self) -> None:
         """Waits until MongoDB has ended an append that failed here: it might yet store an event in an earlier place."""

@@ -98,8 +98,7 @@ class Database:
         """Connects. Raises StoreUnavailable when nobody answers, StoreUnusable when we are not let in."""
         self._client = self._connected(AsyncMongoClient[Document])
         try:
-            client = await asyncio.to_thread(self._connected, MongoClient[Document])
-            self._writer = Writer(client, self.name, self.location)
+            self._writer = await asyncio.to_thread(self.new_writer)
             with self.translated(), pymongo.timeout(LOOKUP_SECONDS):
                 hello = await self._client.admin.command("hello")
                 # Needs the right to read: `hello` does not.
@@ -109,6 +108,10 @@ class Database:
             await self.close()
             raise
         self.is_replica_set = "setName" in hello or hello.get("msg") == "isdbgrid"
+
+    def new_writer(self) -> Writer:
+        """A writer with connections of its own, which needs no event loop."""
+        return Writer(self._connected(MongoClient[Document]), self.name, self.location)
 
     async def close(self) -> None:
         """Closes every connection; later calls raise StoreUnavailable."""

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final, Self
 
 import bson
@@ -27,7 +28,7 @@ from madsci_event_server.event import (
     us_to_time,
 )
 from madsci_event_server.json_text import parse_stored
-from madsci_event_server.storage.base import StoredEvent
+from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
 from madsci_event_server.storage.terms import Term, terms_of
 
 EVENTS: Final = "event_log"
@@ -126,8 +127,12 @@ class NewEvent:
             document = self.document
             body = document.pop("body")
             self._encode(document | {RAISED_FROM: first_seq}, body)
-        _PLACES.pack_into(self._bson, _BEFORE_ID + len(self.event_id.encode()), b"\0\x12seq\0", seq, _FIRST, first_seq)
+        self.put(seq, first_seq)
         return StoredEvent(seq, first_seq, self.time_us, self.event_type, self.body)
+
+    def put(self, seq: int, first_seq: int) -> None:
+        """Writes these places into its document, where the first is the same or was put there before."""
+        _PLACES.pack_into(self._bson, _BEFORE_ID + len(self.event_id.encode()), b"\0\x12seq\0", seq, _FIRST, first_seq)
 
     def raw(self) -> RawBSONDocument:
         """Its document where it was placed and stamped."""
@@ -135,7 +140,7 @@ class NewEvent:
 
     def packed(self) -> tuple[Any, ...]:
         """What it is made of, as values that can go to another process."""
-        sightings = [tuple(named) for named in self.sightings]
+        sightings = [_written_once(named) for named in self.sightings]
         return (self.event_id, self.event_type, self.kind, self.time_us, sightings, self._says_when, self._tail,
             self._body_at, bytes(self._bson))  # fmt: skip
 
@@ -153,6 +158,12 @@ class NewEvent:
         document["body"] = body  # the last, where `stamp` looks for it
         self._bson = bytearray(bson.encode(document))
         self._body_at = len(self._bson) - len(body) - _AFTER_BODY
+
+
+@lru_cache(maxsize=1024)
+def _written_once(named: NamedId) -> tuple[str, str, str]:
+    """The same tuple for the same name: of many events `marshal` writes it, and who reads it hashes it, once."""
+    return named.field, named.id, named.name
 
 
 class MongoPacking:
@@ -223,9 +234,21 @@ class Batch:
             yield part
             start += len(part)
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there is no more to wait for."""
+        return len(self._made) == len(self.ids)
+
     def all(self) -> list[NewEvent]:
         """All of them, in order, once they are made."""
         return [new for part in self.parts() for new in part]
+
+    def placed(self, before: int) -> list[Appended]:
+        """What became of them once they are stored, all new, in the places that follow `before`."""
+        made = self._made
+        places = range(before + 1, before + 1 + len(made))
+        times, types, bodies = zip(*[(new.time_us, new.event_type, new.body) for new in made], strict=True)
+        return list(map(Appended, repeat(Outcome.STORED), map(StoredEvent, places, places, times, types, bodies)))
 
     def _after(self, start: int) -> list[NewEvent]:
         with self._changed:

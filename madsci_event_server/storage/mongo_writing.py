@@ -4,53 +4,92 @@ In a transaction the counter comes first: whoever takes it holds it until the co
 committed in the order of the places they give, from whichever server.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
-from pymongo.errors import BulkWriteError
+from bson.raw_bson import RawBSONDocument
+from pymongo import InsertOne, ReplaceOne, UpdateOne
+from pymongo.errors import WriteError
 
 from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, compare_again, raised
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
-from madsci_event_server.storage.mongo_database import Database
+from madsci_event_server.storage.mongo_database import Database, Transaction
 from madsci_event_server.storage.mongo_documents import (
     COUNTER,
     EVENTS,
     META,
     RAISED_FROM,
     READ,
+    VALUES,
     Batch,
     NewEvent,
     changes_of_raise,
     event_of,
     stored_of,
+    term_text,
 )
-from madsci_event_server.storage.mongo_writer import Writing
+from madsci_event_server.storage.mongo_writer import Writing, nothing
 
 _DUPLICATE_KEY: Final = 11000
+_MESSAGE_BYTES: Final = 16_000_000
+"""Of documents inserted in one go, unless one alone is larger: MongoDB takes 48 MB."""
 _APPENDING: Final = "madsci-events: append"
 """By which a write without a transaction is known while it is under way."""
 
 Write = InsertOne[Any] | UpdateOne
+Value = tuple[str, str]
+"""A kind, or a type as sent, with the field it is in."""
 
 
 class SomeAreKnown(Exception):
     """Some of the ids to append are stored already, or come twice: the sign to look them up."""
 
 
-def append_new(writing: Writing, batch: Batch) -> list[Appended]:
-    """Stores events that all are new. Raises SomeAreKnown, and then nothing is stored."""
+def append_events(
+    transaction: Transaction,
+    batch: Batch,
+    learn: Callable[[Writing, Sequence[NewEvent]], None],
+    committing: Callable[[], None],
+    *,
+    perhaps_stored: bool = False,
+) -> int | list[Appended]:
+    """Stores all or none, in this order: the place before the first where all are new, else what became of each.
+
+    `learn` stores, with new events, what was never seen before. `perhaps_stored`: see `append_any`.
+    """
+
+    def all_new(writing: Writing) -> int:
+        nonlocal perhaps_stored
+        perhaps_stored |= writing.perhaps_committed
+        before = append_new(writing, batch)
+        learn(writing, batch.all())
+        return before
+
+    def any_of_them(writing: Writing) -> list[Appended]:
+        outcomes = append_any(writing, batch.all(), perhaps_stored=perhaps_stored or writing.perhaps_committed)
+        learn(writing, outcomes.added)
+        return outcomes.appended
+
+    try:
+        return transaction(all_new, committing)
+    except SomeAreKnown:
+        return transaction(any_of_them, nothing)
+
+
+def append_new(writing: Writing, batch: Batch) -> int:
+    """Stores events that all are new; the place before the first. Raises SomeAreKnown, and then nothing is stored."""
     count = len(batch.ids)
     if len(set(batch.ids)) != count:
         raise SomeAreKnown
-    seq = _take(writing, count) - count
-    appended: list[Appended] = []
+    before = _take(writing, count) - count
+    places = itertools.count(before + 1)
     for part in batch.parts():
-        appended += [Appended(Outcome.STORED, new.place(seq)) for seq, new in enumerate(part, seq + 1)]
-        seq += len(part)
+        for new, seq in zip(part, places):  # noqa: B905  # there is no last place
+            new.put(seq, seq)
         _insert(writing, part)
-    return appended
+    return before
 
 
 def append_any(writing: Writing, events: Sequence[NewEvent], *, perhaps_stored: bool) -> "Outcomes":
@@ -126,6 +165,18 @@ def stored_events(writing: Writing, ids: Collection[str]) -> dict[str, StoredEve
     return {document["_id"]: stored_of(document) for document in found}
 
 
+def values_in(events: Iterable[NewEvent]) -> set[Value]:
+    """The kinds and the types of these events."""
+    return {value for new in events for value in (("kind", new.kind), ("event_type", new.event_type))}
+
+
+def write_values(writing: Writing, values: Iterable[Value]) -> None:
+    """Stores kinds and types, so that globs can be looked up. Not in the transaction: too many do no harm."""
+    writes = [UpdateOne({"_id": term_text(*value)}, {"$set": {}}, upsert=True) for value in sorted(values)]
+    if writes:
+        writing.collection(VALUES).bulk_write(writes, ordered=False)
+
+
 class Outcomes:
     """What becomes of events one after the other, given those that are stored."""
 
@@ -195,26 +246,33 @@ def _update(stored: StoredEvent, event: Event) -> UpdateOne:
 
 def _take(writing: Writing, count: int) -> int:
     """Gives out so many places and the counter with them until the commit; the last of them."""
-    counter = writing.collection(META).find_one_and_update(
-        {"_id": COUNTER},
-        # Also where no place is taken it must change, or else it would not be held.
-        {"$inc": {"last_seq": count, "turns": 1}},
-        return_document=ReturnDocument.AFTER,
-        session=writing.session,
-    )
+    # Also where no place is taken it must change, or else it would not be held.
+    change = {"$inc": {"last_seq": count, "turns": 1}}
+    taking = {"findAndModify": META, "query": {"_id": COUNTER}, "update": change, "new": True}
+    counter = writing.mongo.command(taking, session=writing.session)["value"]
     if counter is None:
         raise StoreUnusable(f"{writing.location} was emptied while it was in use; restart the server")
     return int(counter["last_seq"])
 
 
 def _insert(writing: Writing, events: Sequence[NewEvent]) -> None:
-    try:
-        writing.collection(EVENTS).insert_many([new.raw() for new in events], session=writing.session)
-    except BulkWriteError as error:
-        if _has_duplicate(error):
-            raise SomeAreKnown from None
-        raise
+    """Inserts them, in a transaction. Raises SomeAreKnown."""
+    documents: list[RawBSONDocument] = []
+    size = 0
+    for new in events:
+        raw = new.raw()
+        if documents and size + len(raw.raw) > _MESSAGE_BYTES:
+            _insert_at_once(writing, documents)
+            documents, size = [], 0
+        documents.append(raw)
+        size += len(raw.raw)
+    _insert_at_once(writing, documents)
 
 
-def _has_duplicate(error: BulkWriteError) -> bool:
-    return any(problem.get("code") == _DUPLICATE_KEY for problem in (error.details or {}).get("writeErrors", ()))
+def _insert_at_once(writing: Writing, documents: list[RawBSONDocument]) -> None:
+    # The command itself: what `insert_many` does around it costs as much as all the rest.
+    said = writing.mongo.command({"insert": EVENTS, "documents": documents}, session=writing.session)
+    if problems := said.get("writeErrors"):
+        if any(problem["code"] == _DUPLICATE_KEY for problem in problems):
+            raise SomeAreKnown
+        raise WriteError(str(problems[0].get("errmsg")), problems[0]["code"], problems[0])
