@@ -25,7 +25,7 @@ import httpx
 import pymongo
 
 from benchmarks.http import BATCH as REQUEST
-from benchmarks.http import CONNECTIONS, ROUNDS, bodies, import_in_batches, median_rate
+from benchmarks.http import CLIENTS, CONNECTIONS, ROUNDS, Imported, bodies, import_in_batches, median_rate
 from benchmarks.lab import add_events_argument, lab_events
 from benchmarks.load import post, run
 from benchmarks.programs import children, processor_seconds, server
@@ -160,26 +160,36 @@ def batches(mongod: Mongod, file: Path, count: int) -> None:
     """Large batches as the server takes them, beside `insert_many` of the same documents with the same indexes.
 
     What the server reads of its requests, and what it computes, is in its figure; in that of `insert_many` is neither.
+    A lone client waits for each answer, while the server has nothing to do.
     """
-    ours, spent, raw = [], [], []
+    ours: dict[int, list[Imported]] = {clients: [] for clients in CLIENTS}
+    spent: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+    raw = []
     with tempfile.TemporaryDirectory() as name:
         for _ in range(ROUNDS):
-            meter = Meter(mongod)
-            lines = bodies(file, REQUEST + count)
-            ours.append(import_in_batches(mongod.new_database(), Path(name), lines, begun=meter.start))
-            spent.append(meter.stop().per_event(count).mongod)
+            for clients in CLIENTS:
+                meter = Meter(mongod)
+                lines = bodies(file, REQUEST + count)
+                imported = import_in_batches(
+                    mongod.new_database(), Path(name), lines, clients=clients, begun=meter.start
+                )
+                ours[clients].append(imported)
+                spent[clients].append(meter.stop().per_event(count).mongod)
             raw.append(insert_all(mongod, file, count, INDEXES))
-    middle = sorted(range(ROUNDS), key=lambda turn: ours[turn].per_second)[ROUNDS // 2]
-    rate, server_us, workers_us = ours[middle].per_second, 1e6 * ours[middle].server, 1e6 * sum(ours[middle].workers)
     theirs = median(raw)
-    print(
-        f"  POST /events, {REQUEST:,} at once   {rate:9,.0f}/s   processor: {server_us:5.1f} us here, "
-        f"{workers_us:.1f} us in {len(ours[middle].workers)} workers, {spent[middle]:5.1f} us in mongod"
-    )
     print(f"  insert_many, {BATCH:,} at once     {theirs}")
-    print(f"  ratio                          {rate * theirs.wall / 1e6:9.2f}     (to reach: 0.7)")
-    turns = (one.per_second * other.wall / 1e6 for one, other in zip(ours, raw, strict=True))
-    print(f"  ratio, turn by turn            {', '.join(f'{turn:.2f}' for turn in turns)}")
+    for clients, found in ours.items():
+        middle = sorted(range(ROUNDS), key=lambda turn: found[turn].per_second)[ROUNDS // 2]
+        rate, programs = found[middle].per_second, found[middle].workers
+        print(
+            f"  POST /events, {REQUEST:,} at once   {rate:9,.0f}/s   "
+            f"processor: {1e6 * found[middle].server:5.1f} us here, "
+            f"{1e6 * sum(programs):.1f} us in {len(programs)} workers, {spent[clients][middle]:5.1f} us in mongod; "
+            f"clients: {clients}"
+        )
+        print(f"  ratio                          {rate * theirs.wall / 1e6:9.2f}     (to reach: 0.7)")
+        turns = (one.per_second * other.wall / 1e6 for one, other in zip(found, raw, strict=True))
+        print(f"  ratio, turn by turn            {', '.join(f'{turn:.2f}' for turn in turns)}")
 
 
 def median(costs: list[Cost]) -> Cost:
