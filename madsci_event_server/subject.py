@@ -122,15 +122,15 @@ def named_ids_of(said: SaidBySource, data: object, ids: Mapping[str, str]) -> tu
 
 def texts_of(data: object, texts: list[str]) -> None:
     """Adds every string value in `data`, however deep."""
-    kind = type(data)
-    if kind is str:
-        texts.append(data)  # type: ignore[arg-type]  # a test by isinstance would take a good part of the time
-    elif kind is dict:
-        for item in data.values():  # type: ignore[attr-defined]
-            texts_of(item, texts)
-    elif kind is list:
-        for item in data:  # type: ignore[attr-defined]
-            texts_of(item, texts)
+    if isinstance(data, str):
+        texts.append(data)
+    elif isinstance(data, (dict, list)):
+        for item in data.values() if isinstance(data, dict) else data:
+            kind = type(item)
+            if kind is str:  # a call for each would take most of the time
+                texts.append(item)
+            elif kind is dict or kind is list:
+                texts_of(item, texts)
 
 
 @lru_cache(maxsize=1024)
