@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
 
@@ -83,6 +83,19 @@ class _Waiting(NamedTuple):
     size: int
     since: float
     done: asyncio.Future[list[Appended]]
+    after: asyncio.Future[list[Appended]] | None
+    """Of events that have to be stored before these."""
+
+    def is_free(self, taken: Collection[asyncio.Future[list[Appended]]]) -> bool:
+        """Whether it may be stored next, with these or after them."""
+        return self.after is None or self.after.done() or self.after in taken
+
+    @property
+    def refusal(self) -> BaseException | None:
+        """Why it cannot be stored any more: what those before it met."""
+        after = self.after
+        # Cancelled is what somebody has gone who waited for it: it is stored all the same.
+        return after.exception() if after is not None and after.done() and not after.cancelled() else None
 
 
 def utc_now() -> datetime:
@@ -106,7 +119,7 @@ class Ingest:
         """What became of the events taken since the start."""
         self._store = store
         self._append = _append_of(store)
-        self.prepare: Callable[[Event], Prepared] = store.prepare if isinstance(store, PreparingStore) else _Derived
+        self.prepare: Callable[[Event], Prepared] = store.prepare if isinstance(store, PreparingStore) else Alone
         """What `begin` takes: done right after an event was parsed it costs least."""
         self._clock = clock
         self._max_bytes, self._max_events = max_waiting_bytes, max_waiting_events
@@ -147,19 +160,21 @@ class Ingest:
         """
         return await self.begin([self.prepare(event) for event in events], size) if events else []
 
-    def begin(self, prepared: Sequence[Prepared], size: int) -> "asyncio.Future[list[Appended]]":
+    def begin(
+        self, prepared: Sequence[Prepared], size: int, after: asyncio.Future[list[Appended]] | None = None
+    ) -> asyncio.Future[list[Appended]]:
         """Begins to store at least one event that `prepare` has made ready; what is returned says what `accept` does.
 
-        Raises Overloaded at once.
+        `after` is what was returned for others, without which these are not to be stored. Raises Overloaded at once.
         """
-        count = sum(map(len, prepared))
-        self._check_room(count, size)
-        waiting = _Waiting(prepared, count, size, time.monotonic(), asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        events = sum(map(len, prepared))
+        self._check_room(events, size)
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(prepared, events, size, time.monotonic(), done, after))
         self._bytes += size
-        self._events += count
+        self._events += events
         self._hand_over()
-        return waiting.done
+        return done
 
     def _check_room(self, count: int, size: int) -> None:
         if self._closed:
@@ -170,34 +185,53 @@ class Ingest:
 
     def _hand_over(self) -> None:
         """Gives the store what has gathered, where it is ready for it."""
-        if self._is_ready and self._waiting:
+        if self._is_ready and (group := self._next_group()):
             self._is_ready = False
-            commit = asyncio.create_task(self._flush())
+            commit = asyncio.create_task(self._flush(group))
             self._commits.add(commit)
             commit.add_done_callback(self._commits.discard)
 
-    async def _flush(self) -> None:
-        group, ready = self._next_group(), _Once(self._go_on)
+    async def _flush(self, group: "_Group") -> None:
+        ready = _Once(self._go_on)
         self._groups.append(group)
         try:
             await self._commit(group, ready)
         finally:
             self._groups.remove(group)
-            for waiting in group:
-                self._bytes -= waiting.size
-                self._events -= waiting.events
+            self._forget(group)
             ready()
+            self._hand_over()  # what waited for these to be stored
 
     def _go_on(self) -> None:
         self._is_ready = True
         self._hand_over()
 
     def _next_group(self) -> "_Group":
-        group = [self._waiting.popleft()]
-        count = group[0].events
-        while self._waiting and (count := count + self._waiting[0].events) <= MAX_COMMIT_EVENTS:
-            group.append(self._waiting.popleft())
+        """What is stored together next; nothing where nothing waits, or only what has to wait longer."""
+        group: _Group = []
+        later: _Group = []
+        taken: set[asyncio.Future[list[Appended]]] = set()
+        room = MAX_COMMIT_EVENTS
+        while self._waiting and (room > 0 or not group):
+            waiting = self._waiting.popleft()
+            if (refusal := waiting.refusal) is not None:
+                self._forget([waiting])
+                _refuse([waiting], refusal)
+            elif waiting.is_free(taken) and (waiting.events <= room or not group):
+                group.append(waiting)
+                taken.add(waiting.done)
+                room -= waiting.events
+            else:
+                later.append(waiting)
+                if waiting.is_free(taken):
+                    break
+        self._waiting.extendleft(reversed(later))
         return group
+
+    def _forget(self, group: "_Group") -> None:
+        for waiting in group:
+            self._bytes -= waiting.size
+            self._events -= waiting.events
 
     async def _commit(self, group: "_Group", ready: Callable[[], None]) -> None:
         try:
@@ -208,7 +242,10 @@ class Ingest:
             if len(group) > 1:
                 _log.exception("a commit of %d requests failed; each is now committed by itself", len(group))
                 for waiting in group:
-                    await self._commit([waiting], ready)
+                    if (refusal := waiting.refusal) is not None:
+                        _refuse([waiting], refusal)
+                    else:
+                        await self._commit([waiting], ready)
             else:
                 _refuse(group, error)
         else:
@@ -255,7 +292,7 @@ def _append_of(store: EventStore) -> Callable[[list[Any], Callable[[], None]], A
     return lambda prepared, _: store.append([one.event for one in prepared])
 
 
-class _Derived:
+class Alone:
     """An event for a store that takes events."""
 
     def __init__(self, event: Event) -> None:
@@ -279,7 +316,7 @@ def _answer(group: Iterable[_Waiting], appended: Sequence[Appended]) -> None:
         start = end
 
 
-def _refuse(group: Iterable[_Waiting], error: Exception) -> None:
+def _refuse(group: Iterable[_Waiting], error: BaseException) -> None:
     for waiting in group:
         if not waiting.done.done():
             waiting.done.set_exception(error)

@@ -11,9 +11,11 @@ import gc
 import marshal
 import os
 import signal
+import socket
 import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import tzinfo
 from typing import Any, BinaryIO, Final
 from zoneinfo import ZoneInfo
@@ -27,6 +29,8 @@ HEAD: Final = struct.Struct(">I")
 READY: Final = HEAD.pack(0)
 """What a worker says when it can be asked."""
 _GARBAGE_ALLOCATIONS: Final = 100_000
+_ROOM_BYTES: Final = 1024 * 1024
+"""For answers that the server has not come to read yet: meanwhile the next is worked out. Systems may give less."""
 
 
 def question(work: Work) -> tuple[bytes, bytes]:
@@ -66,6 +70,8 @@ def main() -> None:
     # Ctrl-C and a service manager signal every program of the server; what is being judged is wanted all the same.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError), socket.socket(fileno=os.dup(sys.stdout.fileno())) as out:  # a pipe on some systems
+        out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM_BYTES)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_ALLOCATIONS, 10, 50)

@@ -5,8 +5,9 @@ Plain ASGI: a lab's whole life passes through these two, and a framework's hour 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -28,11 +29,9 @@ MAX_REJECTED: Final = 10_000
 PIECE_ITEMS: Final = 256
 _PIECE_BYTES: Final = 192 * 1024
 """What of a batch is judged together, whichever is reached first: more would not stay in a processor's cache."""
-_COMMIT_EVENTS: Final = 2000
-_COMMIT_BYTES: Final = 2 * 1024 * 1024
-"""What of it is committed together, likewise: less costs more, and more makes others wait."""
-_COMMIT_EVENTS_AT_LEAST: Final = 1500
-"""What is enough for a store that has nothing to do: while it stores these the next are judged."""
+_AHEAD_EVENTS: Final = 2000
+_AHEAD_BYTES: Final = 4 * 1024 * 1024
+"""How much of it is on its way into the store: while some is committed, what is committed next gathers."""
 _SPLIT_BYTES: Final = 64 * 1024
 """How much is split before others have their turn."""
 
@@ -95,17 +94,21 @@ class _Batch:
         """How much was begun to be judged."""
         self._judging: deque[tuple[asyncio.Future[Judged[Any]], Work, int]] = deque()
         """The pieces that are being judged, each with its size."""
-        self._prepared: list[Prepared] = []
-        self._events = self._bytes = 0
-        self._committing: asyncio.Future[list[Appended]] | None = None
+        self._committing: deque[_Committing] = deque()
+        self._committing_events = self._committing_bytes = 0
 
     async def take(self, body: AsyncIterator[bytes]) -> None:
         """Stores the whole body, or as much as arrives. Raises ClientDisconnect, StoreError, Overloaded."""
         try:
             await self._take(body)
+        except (StoreError, Overloaded):
+            await self._settle_rest()
+            raise
         finally:
             for judging, _, _ in self._judging:
                 judging.cancel()
+            for committing in self._committing:
+                committing.done.add_done_callback(_look_at)
 
     def answer(self) -> dict[str, Any]:
         """What became of the items: of those that were committed, and those refused."""
@@ -177,13 +180,8 @@ class _Batch:
         judging, work, size = self._judging.popleft()
         judged = await self._up_to_the_limit(await judging, work)
         self._rejected += [{"index": place, "error": problem_text(error)} for place, error in judged.refused]
-        self._prepared += judged.prepared
-        self._events += sum(map(len, judged.prepared))
-        self._bytes += size
-        is_busy = self._committing is not None and not self._committing.done()
-        enough = _COMMIT_EVENTS if is_busy else _COMMIT_EVENTS_AT_LEAST
-        if self._events >= enough or self._bytes >= _COMMIT_BYTES:
-            await self._commit()
+        if judged.prepared:
+            await self._commit(judged.prepared, size)
 
     async def _up_to_the_limit(self, judged: Judged[Any], work: Work) -> Judged[Any]:
         """Without what follows once MAX_REJECTED were refused; the first that does is refused for that reason."""
@@ -198,22 +196,50 @@ class _Batch:
             within.refused.append(Refused(last, InvalidInput("body", too_many)))
         return within
 
-    async def _commit(self) -> None:
-        """Hands the events so far to the store, once it is done with those before: the next are judged meanwhile."""
-        prepared, size = self._prepared, self._bytes
-        self._prepared, self._events, self._bytes = [], 0, 0
-        await self._settle()
-        if prepared:
-            self._committing = self._context.ingest.begin(prepared, size)
+    async def _commit(self, prepared: Sequence[Prepared], size: int) -> None:
+        """Hands events over to be stored after those before them, once not too many are on their way."""
+        events = sum(map(len, prepared))
+        while self._committing and (
+            self._committing[0].done.done()
+            or self._committing_events + events > _AHEAD_EVENTS
+            or self._committing_bytes + size > _AHEAD_BYTES
+        ):
+            await self._settle()
+        before = self._committing[-1].done if self._committing else None
+        self._committing.append(_Committing(self._context.ingest.begin(prepared, size, before), events, size))
+        self._committing_events += events
+        self._committing_bytes += size
+
+    async def _settle(self) -> None:
+        """Waits for the first that are on their way."""
+        done, events, size = self._committing.popleft()
+        self._committing_events -= events
+        self._committing_bytes -= size
+        self._counts.update([item.outcome for item in await done])
+
+    async def _settle_rest(self) -> None:
+        """Waits for all that were handed over; what follows events that were not stored is not stored either."""
+        with suppress(StoreError):
+            while self._committing:
+                await self._settle()
 
     async def _finish(self) -> None:
         await self._begin_judging()
         while self._judging:
             await self._take_judged()
-        await self._commit()
-        await self._settle()
+        while self._committing:
+            await self._settle()
 
-    async def _settle(self) -> None:
-        committing, self._committing = self._committing, None
-        if committing is not None:
-            self._counts.update([appended.outcome for appended in await committing])
+
+class _Committing(NamedTuple):
+    """Events on their way into the store."""
+
+    done: asyncio.Future[list[Appended]]
+    events: int
+    size: int
+
+
+def _look_at(done: asyncio.Future[list[Appended]]) -> None:
+    """An error that nobody looks at would be logged: whoever sent these was told the one before it."""
+    if not done.cancelled():
+        done.exception()

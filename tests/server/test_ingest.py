@@ -1,16 +1,17 @@
 """Group commit: who waits for whom, what a failure costs whom, and who is told of commits."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from madsci_event_server.errors import Overloaded, StoreUnavailable
 from madsci_event_server.event import Event
-from madsci_event_server.ingest import Ingest
+from madsci_event_server.ingest import Alone, Ingest
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
 from madsci_event_server.storage.memory import MemoryStore
+from tests.factories import a_query
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -182,3 +183,103 @@ class TestCommits:
             unsubscribe()
             await ingest.accept([event("b")], 100)
             assert len(heard) == 1
+
+
+# --- Events that come after others ---
+
+
+def begun(
+    ingest: Ingest, id_: str, after: asyncio.Future[list[Appended]] | None = None
+) -> "asyncio.Future[list[Appended]]":
+    return ingest.begin([ingest.prepare(event(id_))], 100, after)
+
+
+async def test_what_comes_after_others_is_committed_with_them_or_next() -> None:
+    async with SlowStore() as store, Ingest(store) as ingest:
+        store.let.clear()
+        first = begun(ingest, "first")
+        await asyncio.sleep(0)
+        second = begun(ingest, "second", first)
+        third = begun(ingest, "third", second)
+        store.let.set()
+        await asyncio.gather(first, second, third)
+
+    assert store.commits == [["first"], ["second", "third"]]
+
+
+async def test_what_comes_after_refused_ones_is_refused_and_never_stored() -> None:
+    async with SlowStore() as store, Ingest(store) as ingest:
+        store.let.clear()
+        first = begun(ingest, "first")
+        await asyncio.sleep(0)
+        second = begun(ingest, "second", first)
+        third = begun(ingest, "third", second)
+        other = begun(ingest, "other")
+        store.fails = StoreUnavailable("the disk is full")
+        store.let.set()
+        for refused in (first, second, third):
+            with pytest.raises(StoreUnavailable, match="disk is full"):
+                await refused
+        with pytest.raises(StoreUnavailable, match="disk is full"):
+            await other
+        store.fails = None
+
+        assert ingest.waiting_events == 0
+        assert [item.outcome for item in await begun(ingest, "other")] == [Outcome.STORED]
+    assert store.commits == [["first"], ["other"], ["other"]]
+
+
+async def test_what_comes_after_events_a_store_chokes_on_is_refused_with_them() -> None:
+    async with SlowStore() as store, Ingest(store) as ingest:
+        store.chokes_on = "bad"
+        store.let.clear()
+        tasks = await in_flight(ingest, "first")
+        bad = begun(ingest, "bad")
+        after, other = begun(ingest, "after", bad), begun(ingest, "other")
+        store.let.set()
+        answers = await asyncio.gather(*tasks, bad, after, other, return_exceptions=True)
+
+    assert [type(answer).__name__ for answer in answers] == ["list", "OverflowError", "OverflowError", "list"]
+
+
+async def test_who_has_gone_takes_nothing_along_that_comes_after() -> None:
+    async with SlowStore() as store, Ingest(store) as ingest:
+        store.let.clear()
+        first = begun(ingest, "first")
+        second = begun(ingest, "second", first)
+        first.cancel()
+        store.let.set()
+
+        assert [item.outcome for item in await second] == [Outcome.STORED]
+        found = (await store.find(a_query(order="received"))).events
+        assert [stored.event.event_id for stored in found] == ["first", "second"]
+
+
+class QueueingSlowStore(SlowStore):
+    """Takes the next events as soon as it has those before."""
+
+    def prepare(self, event: Event) -> Alone:
+        return Alone(event)
+
+    async def append_prepared(self, prepared: Sequence[Alone]) -> list[Appended]:
+        return await self.append([one.event for one in prepared])
+
+    async def append_next(self, prepared: Sequence[Alone], ready: Callable[[], None]) -> list[Appended]:
+        ready()
+        return await self.append_prepared(prepared)
+
+
+async def test_a_store_that_takes_more_early_is_given_what_comes_after_others_once_they_are_stored() -> None:
+    async with QueueingSlowStore() as store, Ingest(store) as ingest:
+        store.let.clear()
+        first = begun(ingest, "first")
+        await asyncio.sleep(0)
+        second = begun(ingest, "second", first)
+        other = begun(ingest, "other")
+        await asyncio.sleep(0)
+        before = list(store.commits)
+        store.let.set()
+        await asyncio.gather(first, second, other)
+
+    assert before == [["first"], ["other"]]
+    assert store.commits == [["first"], ["other"], ["second"]]
