@@ -33,7 +33,7 @@ from madsci_event_server.live import LiveStream
 from madsci_event_server.settings import Settings
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore, PackingStore
-from madsci_event_server.workers import WORTH_A_WORKER, Judges, Workers, Worth, spare_cores
+from madsci_event_server.workers import WORTH_A_WORKER, Judges, Workers, Worth, spare_workers
 
 
 class EventServer(FastAPI):
@@ -107,7 +107,7 @@ def create_app(settings: Settings, *, worth: Worth = WORTH_A_WORKER) -> EventSer
 
 
 def _workers(store: EventStore, settings: Settings) -> Workers | None:
-    count = spare_cores() if settings.batch_workers is None else settings.batch_workers
+    count = spare_workers() if settings.batch_workers is None else settings.batch_workers
     if count and isinstance(store, PackingStore):
         return Workers(store.packing, settings.timezone, count)
     return None

@@ -6,17 +6,13 @@ have nothing to do. What is small is judged here, where that costs least; so is 
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import tzinfo
-from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
+from madsci_event_server.beside import STOP_SECONDS, exit_status, kill, spare_cores, started
 from madsci_event_server.event import Event
 from madsci_event_server.judging import Item, Judged, Lines, Refused, Work, items_of, judge
 from madsci_event_server.storage.base import Packing
@@ -28,15 +24,13 @@ IDLE_SECONDS: Final = 45.0
 """How long workers wait for the next large batch before they end and give their memory back."""
 ANSWER_SECONDS: Final = 60.0
 """How long one may take over a piece, which it has in some milliseconds, before it is given up."""
-STOP_SECONDS: Final = 5.0
-"""How long one that was told to end may take before it is killed."""
 PIECES_A_WORKER: Final = 4
 """One it judges, and some that it finds when it is done, however busy the server is then."""
 _BEFORE_ANOTHER_TRY_SECONDS: Final = 60.0
 _AT_ONCE_BYTES: Final = 64 * 1024
 """How much is judged here before others have their turn."""
+_MODULE: Final = "madsci_event_server.worker"
 _BUFFER_BYTES: Final = 4 * 1024 * 1024
-_PACKAGES: Final = Path(__file__).parents[1]
 
 _log = logging.getLogger(__name__)
 
@@ -57,10 +51,9 @@ class _Lost(Exception):
     """A worker ended before it answered."""
 
 
-def spare_cores() -> int:
-    """How many cores this process may use besides the one it needs itself, at most MAX_WORKERS."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable - 1, MAX_WORKERS)
+def spare_workers() -> int:
+    """How many this machine has a core for, besides the one the server needs itself."""
+    return min(spare_cores(), MAX_WORKERS)
 
 
 class Workers:
@@ -228,9 +221,7 @@ class _Worker:
 
     def kill(self) -> None:
         """Ends it at once."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):  # it has just ended
-                self._process.kill()
+        kill(self._process)
 
     @property
     def _stdin(self) -> asyncio.StreamWriter:
@@ -240,7 +231,9 @@ class _Worker:
     async def run(self, arguments: Sequence[str]) -> None:
         """Starts it and hears its answers until it ends."""
         try:
-            process = self._process = await _started(arguments)
+            process = self._process = await started(
+                "madsci_event_server.worker", *arguments, buffer_bytes=_BUFFER_BYTES
+            )
         except (OSError, NotImplementedError) as error:  # the latter: an event loop of Windows without subprocesses
             self.problem = f"a batch worker cannot be started ({error!r})"
             return
@@ -255,7 +248,7 @@ class _Worker:
             self._ending = True
             self._lose_questions()
             self._stdin.close()
-            code = await _exit_status(process)
+            code = await exit_status(process)
         if self.problem is not None:
             self.problem = f"{self.problem} (pid {process.pid}, exit status {code})"
 
@@ -278,35 +271,6 @@ class _Worker:
             answer = self._asked.popleft()
             if not answer.done():
                 answer.set_exception(_Lost())
-
-
-async def _exit_status(process: Process) -> int:
-    """Of one that is about to end, or else is killed."""
-    try:
-        return await asyncio.wait_for(process.wait(), STOP_SECONDS)
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        return await process.wait()
-
-
-async def _started(arguments: Sequence[str]) -> Process:
-    # Apart from the terminal's Ctrl-C, which is for the server to obey. In the folder of the packages: what it imports
-    # is what this program runs, not what lies in the lab's directory.
-    apart: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "madsci_event_server.worker",
-        *arguments,
-        stdin=PIPE,
-        stdout=PIPE,
-        cwd=_PACKAGES,
-        limit=_BUFFER_BYTES,
-        **apart,
-    )
 
 
 class Judges:

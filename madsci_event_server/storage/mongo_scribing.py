@@ -9,16 +9,13 @@ only where there is a second core. Where it cannot be had, or is lost, the threa
 import asyncio
 import logging
 import marshal
-import os
-import subprocess
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from madsci_event_server.beside import STOP_SECONDS, exit_status, kill, spare_cores, started
 from madsci_event_server.errors import StoreError, StoreUnavailable, StoreUnusable
 from madsci_event_server.storage.base import Appended
 from madsci_event_server.storage.mongo_documents import NewEvent
@@ -40,12 +37,10 @@ IDLE_SECONDS: Final = 45.0
 """How long a scribe waits for more events before it ends and gives its memory back."""
 ANSWER_SECONDS: Final = 60.0
 """How long one may take over a group, which is longer than a write is tried again, before it is given up."""
-STOP_SECONDS: Final = 5.0
-"""How long one that was told to end may take before it is killed."""
 BEFORE_ANOTHER_TRY_SECONDS: Final = 60.0
 """How long the server writes by itself after a scribe has failed."""
+_MODULE: Final = "madsci_event_server.storage.mongo_scribe"
 _BUFFER_BYTES: Final = 1024 * 1024
-_PACKAGES: Final = Path(__file__).parents[2]
 _ERRORS: Final[dict[str, type[StoreError]]] = {one.__name__: one for one in (StoreUnavailable, StoreUnusable)}
 
 _log = logging.getLogger(__name__)
@@ -92,7 +87,7 @@ class Scribe:
     def start(self) -> None:
         """Sees to it that there is one soon; not again where one has just failed."""
         loop = asyncio.get_running_loop()
-        if self._running is None and not self._closed and _has_a_core_to_spare() and loop.time() >= self._not_before:
+        if self._running is None and not self._closed and spare_cores() > 0 and loop.time() >= self._not_before:
             self._program = _Program(self._rest_later)
             self._running = asyncio.create_task(self._run(self._program), name="scribe")
 
@@ -213,9 +208,7 @@ class _Program:
 
     def kill(self) -> None:
         """Ends it at once."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):  # it has just ended
-                self._process.kill()
+        kill(self._process)
 
     @property
     def _stdin(self) -> asyncio.StreamWriter:
@@ -225,7 +218,9 @@ class _Program:
     async def run(self, where: tuple[str, str]) -> None:
         """Starts it and hears what it says until it ends. `where`: the address to write to, and the folder to be in."""
         try:
-            process = self._process = await _started()
+            process = self._process = await started(
+                "madsci_event_server.storage.mongo_scribe", buffer_bytes=_BUFFER_BYTES
+            )
         except (OSError, NotImplementedError) as error:  # the latter: an event loop of Windows without subprocesses
             self.problem = f"a scribe cannot be started ({error!r})"
             self.settled.set()
@@ -242,7 +237,7 @@ class _Program:
             self._ending = True
             self._lose()
             self._stdin.close()
-            code = await _exit_status(process)
+            code = await exit_status(process)
             self.settled.set()
         if self.problem is not None:
             self.problem = f"{self.problem} (pid {process.pid}, exit status {code})"
@@ -271,36 +266,3 @@ class _Program:
             said, _ = self._given.popleft()
             if not said.done():
                 said.set_exception(ScribeLost())
-
-
-async def _exit_status(process: Process) -> int:
-    """Of one that is about to end, or else is killed."""
-    try:
-        return await asyncio.wait_for(process.wait(), STOP_SECONDS)
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        return await process.wait()
-
-
-async def _started() -> Process:
-    # Apart from the terminal's Ctrl-C, which is for the server to obey. In the folder of the packages: what it imports
-    # is what this program runs, not what lies in the lab's directory.
-    apart: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "madsci_event_server.storage.mongo_scribe",
-        stdin=PIPE,
-        stdout=PIPE,
-        cwd=_PACKAGES,
-        limit=_BUFFER_BYTES,
-        **apart,
-    )
-
-
-def _has_a_core_to_spare() -> bool:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return usable > 1
