@@ -3,8 +3,6 @@
 A program of the server's own, for `workers` to start: it reads questions from stdin, answers each on stdout, in their
 order, and ends when its input does, however the server that asked has ended. KIND is that of the server's store, which
 is not opened; ZONE is that of times without one.
-
-A message is its length in 4 bytes and a value as `marshal` writes it: both ends are the same Python.
 """
 
 import gc
@@ -12,7 +10,6 @@ import marshal
 import os
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,13 +18,11 @@ from typing import Any, BinaryIO, Final
 from zoneinfo import ZoneInfo
 
 from madsci_event_server.errors import InvalidInput
+from madsci_event_server.framing import HEAD, NOTICE, message
 from madsci_event_server.judging import Item, Judged, Lines, Refused, Work, judge
 from madsci_event_server.storage import packing
 from madsci_event_server.storage.base import P, Packing
 
-HEAD: Final = struct.Struct(">I")
-READY: Final = HEAD.pack(0)
-"""What a worker says when it can be asked."""
 _GARBAGE_ALLOCATIONS: Final = 100_000
 _ROOM_BYTES: Final = 1024 * 1024
 """For answers that the server has not come to read yet: meanwhile the next is worked out. Systems may give less."""
@@ -35,12 +30,12 @@ _ROOM_BYTES: Final = 1024 * 1024
 
 def question(work: Work) -> tuple[bytes, bytes]:
     """What is sent to a worker, one after the other. Items with a problem are none it can judge."""
-    return _message(tuple(work) if isinstance(work, Lines) else [(item.place, item.body) for item in work])
+    return message(tuple(work) if isinstance(work, Lines) else [(item.place, item.body) for item in work])
 
 
 def answer(first: int, packed: object, refused: Sequence[Refused]) -> tuple[bytes, bytes]:
     """What a worker says of them: what it prepared, and what it refused."""
-    return _message((first, packed, [(place, error.field, error.problem) for place, error in refused]))
+    return message((first, packed, [(place, error.field, error.problem) for place, error in refused]))
 
 
 def answered(body: bytes, way: Packing[P]) -> Judged[P]:
@@ -52,7 +47,7 @@ def answered(body: bytes, way: Packing[P]) -> Judged[P]:
 
 def serve(questions: BinaryIO, answers: BinaryIO, way: Packing[Any], zone: tzinfo | None) -> None:
     """Answers until there is no question any more."""
-    answers.write(READY)
+    answers.write(NOTICE)
     answers.flush()
     while head := questions.read(HEAD.size):
         asked = marshal.loads(questions.read(*HEAD.unpack(head)))  # noqa: S302  # written by the server
@@ -80,11 +75,6 @@ def main() -> None:
     except BrokenPipeError:
         # Nobody is there to be told. What is left to write, Python would try to write once more on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _message(value: Any) -> tuple[bytes, bytes]:
-    body = marshal.dumps(value)
-    return HEAD.pack(len(body)), body
 
 
 if __name__ == "__main__":

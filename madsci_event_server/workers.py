@@ -6,17 +6,15 @@ have nothing to do. What is small is judged here, where that costs least; so is 
 
 import asyncio
 import logging
-from asyncio.subprocess import Process
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 from typing import Any, Final, NamedTuple, Self
 
-from madsci_event_server.beside import STOP_SECONDS, exit_status, kill, spare_cores, started
+from madsci_event_server.beside import STOP_SECONDS, Lost, Program, spare_cores
 from madsci_event_server.event import Event
 from madsci_event_server.judging import Item, Judged, Lines, Refused, Work, items_of, judge
 from madsci_event_server.storage.base import Packing
-from madsci_event_server.worker import HEAD, READY, answered, question
+from madsci_event_server.worker import answered, question
 
 MAX_WORKERS: Final = 4
 """More than the one thread that stores can keep up with."""
@@ -29,7 +27,6 @@ PIECES_A_WORKER: Final = 4
 _BEFORE_ANOTHER_TRY_SECONDS: Final = 60.0
 _AT_ONCE_BYTES: Final = 64 * 1024
 """How much is judged here before others have their turn."""
-_MODULE: Final = "madsci_event_server.worker"
 _BUFFER_BYTES: Final = 4 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
@@ -45,10 +42,6 @@ class Worth(NamedTuple):
 
 
 WORTH_A_WORKER: Final = Worth()
-
-
-class _Lost(Exception):
-    """A worker ended before it answered."""
 
 
 def spare_workers() -> int:
@@ -74,7 +67,7 @@ class Workers:
         self.count = count
         self._arguments = (way.kind,) if zone is None else (way.kind, zone)
         self._idle_seconds, self._stop_seconds, self._answer_seconds = idle_seconds, stop_seconds, answer_seconds
-        self._running: dict[_Worker, asyncio.Task[None]] = {}
+        self._running: dict[Program, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(max(1, count) * PIECES_A_WORKER)
         self._idle: asyncio.TimerHandle | None = None
         self._not_before = 0.0
@@ -105,15 +98,15 @@ class Workers:
         """Sees to it that there are as many as there may be; does not wait until they can be asked."""
         now = asyncio.get_running_loop().time()
         while len(self._running) < self.count and now >= self._not_before and not self._closed:
-            worker = _Worker()
-            task = self._running[worker] = asyncio.create_task(worker.run(self._arguments), name="batch worker")
+            worker = Program("a batch worker", "madsci_event_server.worker", _BUFFER_BYTES)
+            task = self._running[worker] = asyncio.create_task(worker.run(*self._arguments), name="batch worker")
             task.add_done_callback(lambda _, worker=worker: self._ended(worker))  # type: ignore[misc]
             self._rest_later()
 
     async def started(self) -> None:
         """Starts them, and waits until all can be asked or have failed."""
         self.start()
-        await asyncio.gather(*[worker.ready.wait() for worker in self._running])
+        await asyncio.gather(*[worker.settled.wait() for worker in self._running])
 
     async def ended(self) -> None:
         """Waits until none is there."""
@@ -135,7 +128,7 @@ class Workers:
         return sum(worker.questions for worker in self._running)
 
     async def begin(self, work: Work) -> "asyncio.Task[Judged[Any]]":
-        """Asks one, as soon as one has room: what comes raises _Lost where the worker ended or there is none."""
+        """Asks one, as soon as one has room: what comes raises Lost where the worker ended or there is none."""
         await self._room.acquire()
         asking = asyncio.create_task(self._ask(question(work)))
         asking.add_done_callback(lambda _: self._room.release())
@@ -145,19 +138,18 @@ class Workers:
         self._rest_later()
         ready = [worker for worker in self._running if worker.is_ready]
         if not ready:
-            raise _Lost
+            raise Lost
         worker = min(ready, key=lambda worker: worker.questions)
         try:
             body = await asyncio.wait_for(worker.ask(message), self._answer_seconds)
         except TimeoutError:
             worker.kill()
-            raise _Lost from None
+            raise Lost from None
         self.answers += 1
         return answered(body, self.way)
 
-    def _ended(self, worker: "_Worker") -> None:
+    def _ended(self, worker: Program) -> None:
         del self._running[worker]
-        worker.ready.set()
         if worker.problem is not None:
             if not worker.was_ready:
                 self._not_before = asyncio.get_running_loop().time() + _BEFORE_ANOTHER_TRY_SECONDS
@@ -177,100 +169,6 @@ class Workers:
     def _end_all(self) -> None:
         for worker in self._running:
             worker.end()
-
-
-class _Worker:
-    """One program, from start to end."""
-
-    def __init__(self) -> None:
-        self.ready = asyncio.Event()
-        """Set when it can be asked, or never will be."""
-        self.was_ready = False
-        self.problem: str | None = None
-        """Why it ended, where nobody told it to."""
-        self._process: Process | None = None
-        self._asked: deque[asyncio.Future[bytes]] = deque()
-        self._ending = False
-
-    @property
-    def is_ready(self) -> bool:
-        return self.was_ready and not self._ending
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None  # noqa: S101  # it is ready
-        return self._process.pid
-
-    @property
-    def questions(self) -> int:
-        """How many it has still to answer."""
-        return len(self._asked)
-
-    def ask(self, message: Iterable[bytes]) -> "asyncio.Future[bytes]":
-        """The answer; raises _Lost when it ends before."""
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._asked.append(answer)
-        self._stdin.writelines(message)
-        return answer
-
-    def end(self) -> None:
-        """Lets it end, once it has answered."""
-        self._ending = True
-        if self._process is not None:
-            self._stdin.close()
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        kill(self._process)
-
-    @property
-    def _stdin(self) -> asyncio.StreamWriter:
-        assert self._process is not None and self._process.stdin is not None  # noqa: PT018, S101  # a pipe
-        return self._process.stdin
-
-    async def run(self, arguments: Sequence[str]) -> None:
-        """Starts it and hears its answers until it ends."""
-        try:
-            process = self._process = await started(
-                "madsci_event_server.worker", *arguments, buffer_bytes=_BUFFER_BYTES
-            )
-        except (OSError, NotImplementedError) as error:  # the latter: an event loop of Windows without subprocesses
-            self.problem = f"a batch worker cannot be started ({error!r})"
-            return
-        if self._ending:
-            self._stdin.close()
-        try:
-            await self._hear(process)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            if not self._ending:
-                self.problem = "a batch worker has ended"
-        finally:
-            self._ending = True
-            self._lose_questions()
-            self._stdin.close()
-            code = await exit_status(process)
-        if self.problem is not None:
-            self.problem = f"{self.problem} (pid {process.pid}, exit status {code})"
-
-    async def _hear(self, process: Process) -> None:
-        assert process.stdout is not None  # noqa: S101  # a pipe
-        if await process.stdout.readexactly(len(READY)) != READY:
-            self.problem = "a batch worker says what it should not: does its Python write to stdout when it starts?"
-            return
-        self.was_ready = True
-        self.ready.set()
-        while True:
-            (size,) = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
-            body = await process.stdout.readexactly(size)
-            answer = self._asked.popleft()
-            if not answer.done():  # else who asked has gone
-                answer.set_result(body)
-
-    def _lose_questions(self) -> None:
-        while self._asked:
-            answer = self._asked.popleft()
-            if not answer.done():
-                answer.set_exception(_Lost())
 
 
 class Judges:
@@ -313,7 +211,7 @@ class Judges:
     async def _elsewhere(self, asking: "asyncio.Task[Judged[Any]]", work: Work) -> Judged[Any]:
         try:
             judged = await asking
-        except _Lost:
+        except Lost:
             return await self.here(items_of(work))
         if isinstance(work, Lines):
             return judged

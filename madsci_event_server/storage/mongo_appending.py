@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from madsci_event_server.beside import Lost
 from madsci_event_server.storage import mongo_writing
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
 from madsci_event_server.storage.mongo_database import Database, Transaction
@@ -11,7 +12,7 @@ from madsci_event_server.storage.mongo_documents import Batch, NewEvent
 from madsci_event_server.storage.mongo_lease import Lease
 from madsci_event_server.storage.mongo_names import Names, sightings_in, write_sightings
 from madsci_event_server.storage.mongo_pace import Pace
-from madsci_event_server.storage.mongo_scribing import Scribe, ScribeLost
+from madsci_event_server.storage.mongo_scribing import Scribe
 from madsci_event_server.storage.mongo_writer import RETRY_SECONDS, Writing
 from madsci_event_server.storage.mongo_writing import Value, append_events, values_in, write_values
 
@@ -73,7 +74,7 @@ class Appender:
         values = values_in(new) - self._known_values
         try:
             found = await self._scribe.append(new, self._names.unknown(sightings_in(new)), values, ready)
-        except ScribeLost:
+        except Lost:
             return None
         self._known_values |= values
         return found

@@ -3,8 +3,6 @@
 A program of the server's own, for `mongo_scribing` to start. It reads from stdin where to write, then one group of
 events after the other; on stdout it says of each when it is being committed, and what became of it. It ends when its
 input does, however the server that wrote it has ended: after the groups it was given, and soon.
-
-A message is its length in 4 bytes and a value as `marshal` writes it: both ends are the same Python.
 """
 
 import gc
@@ -12,11 +10,9 @@ import marshal
 import os
 import queue
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from io import FileIO, RawIOBase
 from typing import Any, BinaryIO, Final
 
@@ -24,6 +20,7 @@ from pymongo.errors import PyMongoError
 
 from madsci_event_server.errors import StoreError
 from madsci_event_server.event import NamedId
+from madsci_event_server.framing import HEAD, NOTICE, message
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent
 from madsci_event_server.storage.mongo_database import Database
 from madsci_event_server.storage.mongo_documents import Batch, NewEvent
@@ -31,10 +28,6 @@ from madsci_event_server.storage.mongo_names import Sightings, sightings_in, wri
 from madsci_event_server.storage.mongo_writer import Writer, Writing
 from madsci_event_server.storage.mongo_writing import Value, append_events, values_in, write_values
 
-HEAD: Final = struct.Struct(">I")
-READY: Final = HEAD.pack(0)
-"""What it says when it can be given events."""
-COMMITTING: Final = "committing"
 PLACED: Final = "placed"
 """All were new; with the place before the first."""
 TOLD: Final = "told"
@@ -46,14 +39,6 @@ BROKEN: Final = "broken"
 _END_SECONDS: Final = 3.0
 """How long it may take over what it was given, once nobody is there to be told."""
 _GARBAGE_ALLOCATIONS: Final = 100_000
-
-Say = Callable[..., None]
-
-
-def message(value: Any) -> tuple[bytes, bytes]:
-    """A value as it is sent, in two pieces."""
-    body = marshal.dumps(value)
-    return HEAD.pack(len(body)), body
 
 
 def group(events: Iterable[NewEvent], names: Sightings, values: Iterable[Value]) -> tuple[bytes, bytes]:
@@ -91,11 +76,11 @@ def _plain(appended: Appended) -> tuple[Any, ...]:
     return outcome.value, int(seq), int(first_seq), int(time_us), event_type, body
 
 
-def write(database: Database, writer: Writer, sent: Any, say: Say) -> None:
-    """Stores a group and says what became of it."""
+def write(database: Database, writer: Writer, sent: Any, say: Callable[..., None], notice: Callable[[], None]) -> None:
+    """Stores a group and says what became of it; gives notice when it is being committed."""
     try:
         events = _Group(sent)
-        found = append_events(writer.transaction, events.batch, events.learn, partial(say, COMMITTING))
+        found = append_events(writer.transaction, events.batch, events.learn, notice)
     except PyMongoError as error:
         problem = database.translate(error)
         say(REFUSED, type(problem).__name__, str(problem))
@@ -117,6 +102,10 @@ def serve(source: RawIOBase, target: BinaryIO) -> None:
         target.writelines(message(values))
         target.flush()
 
+    def notice() -> None:
+        target.write(NOTICE)
+        target.flush()
+
     where = _next(source)
     if where is None:
         return
@@ -124,13 +113,12 @@ def serve(source: RawIOBase, target: BinaryIO) -> None:
     os.chdir(folder)  # an address may name files, as of certificates
     database = Database(url)
     writer = database.new_writer()
-    target.write(READY)
-    target.flush()
+    notice()
     given: queue.SimpleQueue[Any] = queue.SimpleQueue()
     # Read at once, or else the server would have to wait with the rest of it until those before are stored.
     threading.Thread(target=_read, args=(source, given), daemon=True).start()
     while (sent := given.get()) is not None:
-        write(database, writer, sent, say)
+        write(database, writer, sent, say, notice)
 
 
 def _read(source: RawIOBase, given: "queue.SimpleQueue[Any]") -> None:

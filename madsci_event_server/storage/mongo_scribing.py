@@ -9,28 +9,17 @@ only where there is a second core. Where it cannot be had, or is lost, the threa
 import asyncio
 import logging
 import marshal
-from asyncio.subprocess import Process
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from madsci_event_server.beside import STOP_SECONDS, exit_status, kill, spare_cores, started
+from madsci_event_server.beside import STOP_SECONDS, Lost, Program, spare_cores
 from madsci_event_server.errors import StoreError, StoreUnavailable, StoreUnusable
+from madsci_event_server.framing import message
 from madsci_event_server.storage.base import Appended
 from madsci_event_server.storage.mongo_documents import NewEvent
 from madsci_event_server.storage.mongo_names import Sightings
-from madsci_event_server.storage.mongo_scribe import (
-    BROKEN,
-    COMMITTING,
-    HEAD,
-    PLACED,
-    READY,
-    REFUSED,
-    group,
-    message,
-    told,
-)
+from madsci_event_server.storage.mongo_scribe import BROKEN, PLACED, REFUSED, group, told
 from madsci_event_server.storage.mongo_writing import Value
 
 IDLE_SECONDS: Final = 45.0
@@ -44,10 +33,6 @@ _BUFFER_BYTES: Final = 1024 * 1024
 _ERRORS: Final[dict[str, type[StoreError]]] = {one.__name__: one for one in (StoreUnavailable, StoreUnusable)}
 
 _log = logging.getLogger(__name__)
-
-
-class ScribeLost(Exception):
-    """The scribe ended before it said what became of the events: they may be stored, or not."""
 
 
 class Scribe:
@@ -66,7 +51,7 @@ class Scribe:
         self._where = url, str(Path.cwd())
         self._before_another_try_seconds = before_another_try_seconds
         self._idle_seconds, self._answer_seconds, self._stop_seconds = idle_seconds, answer_seconds, stop_seconds
-        self._program: _Program | None = None
+        self._program: Program | None = None
         self._running: asyncio.Task[None] | None = None
         self._not_before = 0.0
         self._closed = False
@@ -88,7 +73,7 @@ class Scribe:
         """Sees to it that there is one soon; not again where one has just failed."""
         loop = asyncio.get_running_loop()
         if self._running is None and not self._closed and spare_cores() > 0 and loop.time() >= self._not_before:
-            self._program = _Program(self._rest_later)
+            self._program = Program("the scribe", _MODULE, _BUFFER_BYTES, up=self._rest_later)
             self._running = asyncio.create_task(self._run(self._program), name="scribe")
 
     async def started(self) -> None:
@@ -119,20 +104,19 @@ class Scribe:
     ) -> int | list[Appended]:
         """What `append_events` does, after what it was given before; calls `ready` when these are being committed.
 
-        Raises ScribeLost, and what the store would raise.
+        Raises Lost, and what the store would raise.
         """
         program = self._program
         if program is None or not program.is_ready:
-            raise ScribeLost
+            raise Lost
         self._rest_later()
         self.groups += 1
         try:
-            found, *values_said = await asyncio.wait_for(
-                program.give(group(events, names, values), ready), self._answer_seconds
-            )
+            said = await asyncio.wait_for(program.ask(group(events, names, values), ready), self._answer_seconds)
         except TimeoutError:
             program.kill()
-            raise ScribeLost from None
+            raise Lost from None
+        found, *values_said = marshal.loads(said)  # noqa: S302  # a program this one started
         if found == PLACED:
             return int(values_said[0])
         if found == REFUSED:
@@ -142,9 +126,9 @@ class Scribe:
             raise RuntimeError(f"the scribe failed: {values_said[0]}")
         return told(values_said[0])
 
-    async def _run(self, program: "_Program") -> None:
+    async def _run(self, program: Program) -> None:
         try:
-            await program.run(self._where)
+            await program.run(first=message(self._where))
         finally:
             self._running = self._program = None
             if program.problem is not None:
@@ -159,110 +143,7 @@ class Scribe:
     def _rest(self) -> None:
         if self._program is None:
             return
-        if self._program.is_busy:
+        if self._program.questions:
             self._rest_later()
         else:
             self._program.end()
-
-
-class _Program:
-    """One program, from start to end."""
-
-    def __init__(self, up: Callable[[], None]) -> None:
-        """Calls `up` when it can be given events."""
-        self._tell_up = up
-        self.settled = asyncio.Event()
-        """Set when it can be given events, or never will be."""
-        self.problem: str | None = None
-        """Why it ended, where nobody told it to."""
-        self._is_up = self._ending = False
-        self._process: Process | None = None
-        self._given: deque[tuple[asyncio.Future[Sequence[Any]], Callable[[], None]]] = deque()
-
-    @property
-    def is_ready(self) -> bool:
-        return self._is_up and not self._ending
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it has something to store."""
-        return bool(self._given)
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None  # noqa: S101  # it is ready
-        return self._process.pid
-
-    def give(self, parts: Iterable[bytes], ready: Callable[[], None]) -> "asyncio.Future[Sequence[Any]]":
-        """What it says of a group; raises ScribeLost when it ends before."""
-        said: asyncio.Future[Sequence[Any]] = asyncio.get_running_loop().create_future()
-        self._given.append((said, ready))
-        self._stdin.writelines(parts)
-        return said
-
-    def end(self) -> None:
-        """Lets it end, once it has stored what it was given."""
-        self._ending = True
-        if self._process is not None:
-            self._stdin.close()
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        kill(self._process)
-
-    @property
-    def _stdin(self) -> asyncio.StreamWriter:
-        assert self._process is not None and self._process.stdin is not None  # noqa: PT018, S101  # a pipe
-        return self._process.stdin
-
-    async def run(self, where: tuple[str, str]) -> None:
-        """Starts it and hears what it says until it ends. `where`: the address to write to, and the folder to be in."""
-        try:
-            process = self._process = await started(
-                "madsci_event_server.storage.mongo_scribe", buffer_bytes=_BUFFER_BYTES
-            )
-        except (OSError, NotImplementedError) as error:  # the latter: an event loop of Windows without subprocesses
-            self.problem = f"a scribe cannot be started ({error!r})"
-            self.settled.set()
-            return
-        self._stdin.writelines(message(where))
-        if self._ending:
-            self._stdin.close()
-        try:
-            await self._hear(process)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            if not self._ending:
-                self.problem = "the scribe has ended"
-        finally:
-            self._ending = True
-            self._lose()
-            self._stdin.close()
-            code = await exit_status(process)
-            self.settled.set()
-        if self.problem is not None:
-            self.problem = f"{self.problem} (pid {process.pid}, exit status {code})"
-
-    async def _hear(self, process: Process) -> None:
-        assert process.stdout is not None  # noqa: S101  # a pipe
-        if await process.stdout.readexactly(len(READY)) != READY:
-            self.problem = "the scribe says what it should not: does its Python write to stdout when it starts?"
-            return
-        self._is_up = True
-        self.settled.set()
-        self._tell_up()
-        while True:
-            (size,) = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
-            values = marshal.loads(await process.stdout.readexactly(size))  # noqa: S302  # a program this one started
-            said, ready = self._given[0]
-            if values[0] == COMMITTING:
-                ready()
-                continue
-            self._given.popleft()
-            if not said.done():  # else who gave it has gone
-                said.set_result(values)
-
-    def _lose(self) -> None:
-        while self._given:
-            said, _ = self._given.popleft()
-            if not said.done():
-                said.set_exception(ScribeLost())

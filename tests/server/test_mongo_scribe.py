@@ -12,6 +12,7 @@ import pymongo
 import pytest
 from blockbuster import blockbuster_ctx
 
+from madsci_event_server.beside import Lost
 from madsci_event_server.errors import StoreUnavailable, StoreUnusable
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.ingest import Ingest
@@ -19,7 +20,7 @@ from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import Appended, Outcome, SeenName
 from madsci_event_server.storage.mongo import MongoStore
 from madsci_event_server.storage.mongo_documents import META, NewEvent
-from madsci_event_server.storage.mongo_scribing import Scribe, ScribeLost
+from madsci_event_server.storage.mongo_scribing import Scribe
 from madsci_event_server.storage.mongo_writer import nothing
 from tests.factories import NODES, NOON, a_query, an_event
 from tests.live_server import LiveServer
@@ -303,7 +304,7 @@ async def test_a_scribe_that_hangs_is_given_up_and_the_server_writes(store: Mong
     await scribe.started()
     os.kill(pid_of(scribe), signal.SIGSTOP)
 
-    with pytest.raises(ScribeLost):
+    with pytest.raises(Lost):
         await scribe.append([NewEvent(an_event())], {}, (), nothing)
     await scribe.ended()
 
@@ -343,7 +344,7 @@ async def test_an_idle_scribe_ends(store: MongoStore, mongodb_url: str) -> None:
     await scribe.ended()
 
     assert scribe.pid is None
-    with pytest.raises(ScribeLost):
+    with pytest.raises(Lost):
         await scribe.append([NewEvent(an_event())], {}, (), nothing)
     assert len(await received(store)) == 1
 
