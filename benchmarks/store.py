@@ -11,7 +11,7 @@ import gc
 import sqlite3
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.ingest import ingest_all, prepared_batches
 from benchmarks.lab import add_events_argument, lab_events, received
 from benchmarks.programs import resident_bytes
 from madsci_event_server.event import Event, format_time
-from madsci_event_server.ingest import utc_now
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage.sqlite import SQLiteStore
-from madsci_event_server.storage.sqlite_columns import Columns, SQLitePacking
+from madsci_event_server.storage.sqlite_columns import SQLitePacking
 from madsci_event_server.storage.sqlite_database import _OPTIONS
 from madsci_event_server.storage.sqlite_rows import NewEvent, pack_labels
 from madsci_event_server.storage.sqlite_schema import EVERY_EVENT, MIGRATIONS
@@ -157,38 +157,15 @@ def raw_insert(path: Path, prepared: tuple[list[Any], list[Any], list[Any], list
     return spent
 
 
-def as_workers_prepare(events: Iterable[Event], packing: SQLitePacking) -> list[list[Columns]]:
-    """A lab's events as batches of them come to the store; received at some time."""
-    batches = []
-    iterator = iter(events)
-    while some := list(islice(iterator, BATCH)):
-        packer = packing.packer()
-        for event in some:
-            packer.add(event.changed(received_at=None))
-        batches.append(packing.unpack(packer.packed()))
-    return batches
-
-
-async def append_all(store: SQLiteStore, batches: Sequence[Sequence[Columns]]) -> float:
-    """Seconds for appending them, stamped as ingest does it."""
-    start = time.perf_counter()
-    for batch in batches:
-        now = utc_now()
-        for columns in batch:
-            columns.stamp(now)
-        await store.append_prepared(batch)
-    return time.perf_counter() - start
-
-
 async def batches(file: Path, directory: Path, count: int) -> dict[str, float]:
     """Events a second: of events as they are, as workers prepare them, and raw; the best of three, taking turns."""
     spent: dict[str, list[float]] = {"events": [], "prepared": [], "raw": []}
     for turn in range(3):
         async with SQLiteStore(directory / f"ours{turn}.db") as store:
             spent["events"].append(await fill(store, lab_events(file, count)))
-        prepared = as_workers_prepare(lab_events(file, count), SQLitePacking())
+        prepared = prepared_batches(lab_events(file, count), BATCH, SQLitePacking())
         async with SQLiteStore(directory / f"prepared{turn}.db") as store:
-            spent["prepared"].append(await append_all(store, prepared))
+            spent["prepared"].append(await ingest_all(store, prepared))
         spent["raw"].append(raw_insert(directory / f"raw{turn}.db", raw_rows(lab_events(file, count))))
     return {name: count / min(times) for name, times in spent.items()}
 
@@ -201,7 +178,7 @@ async def report(options: argparse.Namespace, temporary: Path, directory: Path) 
     rates = await batches(options.events, temporary, 20_000)
     raw = rates["raw"]
     console.print(f"batches of {BATCH}: raw executemany {raw:,.0f} events/s")
-    for name, title in (("prepared", "as workers prepare them"), ("events", "prepared by the store")):
+    for name, title in (("prepared", "through ingest, as workers prepare them"), ("events", "prepared by the store")):
         console.print(f"  {title}: {rates[name]:,.0f} events/s: [b]{rates[name] / raw:.2f}[/b]")
     console.print()
 
