@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from madsci_event_server.beside import nothing
 from madsci_event_server.ending import ended
 from madsci_event_server.errors import NotFound, StoreError, StoreUnusable
 from madsci_event_server.event import Event, NamedId, time_to_us, us_to_time
@@ -58,7 +59,7 @@ from madsci_event_server.storage.mongo_names import Names, write_sightings
 from madsci_event_server.storage.mongo_pace import Pace
 from madsci_event_server.storage.mongo_query import Plan, needs_vocabulary, plan_of
 from madsci_event_server.storage.mongo_scribing import Scribe
-from madsci_event_server.storage.mongo_writer import Document, nothing
+from madsci_event_server.storage.mongo_writer import Document
 
 FORMAT: Final = 1
 """What the documents look like; a server refuses a database of a later one."""

@@ -21,6 +21,8 @@ from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from madsci_event_server.beside import nothing
+
 Document = dict[str, Any]
 _T = TypeVar("_T")
 
@@ -35,10 +37,6 @@ _WRITE_CONFLICT: Final = 112
 _LEAST_SECONDS: Final = 0.001
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _LONGEST_PAUSE_SECONDS: Final = 0.25
-
-
-def nothing() -> None:
-    """Does nothing."""
 
 
 class Writing(NamedTuple):

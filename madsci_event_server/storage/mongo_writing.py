@@ -12,6 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import WriteError
 
+from madsci_event_server.beside import nothing
 from madsci_event_server.errors import StoreUnusable
 from madsci_event_server.event import Event, compare_again, raised
 from madsci_event_server.storage.base import Appended, Outcome, StoredEvent, has_its_own, not_as_here
@@ -30,7 +31,7 @@ from madsci_event_server.storage.mongo_documents import (
     stored_of,
     term_text,
 )
-from madsci_event_server.storage.mongo_writer import Writing, nothing
+from madsci_event_server.storage.mongo_writer import Writing
 
 _DUPLICATE_KEY: Final = 11000
 _MESSAGE_BYTES: Final = 16_000_000

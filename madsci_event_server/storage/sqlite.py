@@ -95,8 +95,9 @@ class SQLiteStore:
         try:
             appended = await self._append(sqlite_writing.append_new, prepared)
         except sqlite_writing.SomeAreKnown:
-            appended = await self._append(sqlite_writing.append_any, prepared)
-            pairs = zip(rows_of(prepared), appended, strict=True)
+            rows = rows_of(prepared)
+            appended = await self._append(sqlite_writing.append_any, rows)
+            pairs = zip(rows, appended, strict=True)
             self._know_names([row for row, one in pairs if one.outcome is Outcome.STORED])
         else:
             self._know_names(prepared)

@@ -62,12 +62,13 @@ class Row:
 class NewEvent(Row):
     """One event on its way into the tables: all but its place in received order and the numbers of its labels."""
 
-    __slots__ = ("event_type", "head", "named_ids", "says_when", "terms", "tokens")
+    __slots__ = ("event_type", "head", "names", "says_when", "terms", "tokens")
 
     event_type: str
     head: bytes | None
     """Its body up to when it was received, while `stamp` has to say that."""
-    named_ids: Sequence[NamedId]
+    names: Sequence[NamedId] | None
+    """Its `named_ids`, if they were worked out already."""
     says_when: bool
     terms: list[Term]
     tokens: bytes
@@ -88,7 +89,7 @@ class NewEvent(Row):
         self.labels = ()
         self.terms = terms_of(event)
         self.tokens = indexed_text(event)
-        self.named_ids = event.named_ids
+        self.names = event.named_ids
 
     def __len__(self) -> int:
         """One."""
@@ -102,6 +103,11 @@ class NewEvent(Row):
             self.body = event.encode()
         else:
             self.body = self.head + received_tail(received_at)
+
+    @property
+    def named_ids(self) -> Sequence[NamedId]:
+        """The names it gives to ids."""
+        return self.event.named_ids if self.names is None else self.names
 
     @property
     def again(self) -> Event:

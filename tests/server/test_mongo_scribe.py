@@ -12,7 +12,7 @@ import pymongo
 import pytest
 from blockbuster import blockbuster_ctx
 
-from madsci_event_server.beside import Lost
+from madsci_event_server.beside import Lost, nothing
 from madsci_event_server.errors import StoreUnavailable, StoreUnusable
 from madsci_event_server.event import Event, EventLogLevel
 from madsci_event_server.ingest import Ingest
@@ -21,7 +21,6 @@ from madsci_event_server.storage.base import Appended, Outcome, SeenName
 from madsci_event_server.storage.mongo import MongoStore
 from madsci_event_server.storage.mongo_documents import META, NewEvent
 from madsci_event_server.storage.mongo_scribing import Scribe
-from madsci_event_server.storage.mongo_writer import nothing
 from tests.factories import NODES, NOON, a_query, an_event
 from tests.live_server import LiveServer
 from tests.mongod import Mongod

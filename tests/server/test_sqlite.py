@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from madsci_event_server.errors import InvalidSettings, QueryTimedOut, StoreUnavailable, StoreUnusable
+from madsci_event_server.event import Event
 from madsci_event_server.query import EventQuery
 from madsci_event_server.storage import open_store
 from madsci_event_server.storage.base import Frame, Outcome
 from madsci_event_server.storage.sqlite import SQLiteStore
+from madsci_event_server.storage.sqlite_columns import SQLitePacking
 from madsci_event_server.storage.sqlite_database import Database, Migration
 from madsci_event_server.storage.sqlite_runs import MAX_RUN_BYTES
 from madsci_event_server.storage.sqlite_schema import APPLICATION_ID, MIGRATIONS
@@ -437,3 +439,22 @@ async def test_a_run_of_very_long_events_has_fewer(path: Path) -> None:
 
         found = (await store.find(a_query(order="received"))).events
         assert whole == b"".join(b"<%d|%b>" % (stored.seq, stored.body) for stored in found)
+
+
+async def test_of_events_prepared_together_those_that_are_new_give_their_names(tmp_path: Path) -> None:
+    packer = SQLitePacking().packer()
+    for number, node in enumerate(NODES[:2]):
+        source = {"node_id": node, "name": f"reader_{number}"}
+        packer.add(Event.sent({"event_id": f"e{number}", "event_timestamp": 0, "source": source}))
+    prepared = SQLitePacking().unpack(packer.packed())
+    for columns in prepared:
+        columns.stamp(NOON)
+    async with SQLiteStore(tmp_path / "events.db") as store:
+        await store.append([Event.sent({"event_id": "e0", "event_timestamp": 0})])
+
+        appended = await store.append_prepared(prepared)
+
+        assert [one.outcome for one in appended] == [Outcome.CONFLICT, Outcome.STORED]
+        assert [(seen.id, seen.name) for seen in await store.names()] == [(NODES[1], "reader_1")]
+        assert store.names_directory.ids_of("node_id", "reader_1") == {NODES[1]}
+        assert not store.names_directory.ids_of("node_id", "reader_0")
